@@ -1,0 +1,1 @@
+"""The HTTP API: thin, strict, problem+json. Begin at app."""

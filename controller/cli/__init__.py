@@ -1,0 +1,1 @@
+"""The serinus command. Heavy imports stay inside the commands. Begin at main."""

@@ -1,0 +1,1 @@
+"""The laptop stack as supervised child processes. Begin at stack."""

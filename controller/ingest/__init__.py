@@ -1,0 +1,1 @@
+"""OTLP comes in here, is checked, and goes into the trace store. Begin at app."""

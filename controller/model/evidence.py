@@ -1,0 +1,108 @@
+"""What a judge carries from look to look, and what a step is told and answers.
+
+`Evidence` is small, JSON-safe and complete: it travels in heartbeats and between steps, so that a judge that takes over
+on another worker counts on as if nothing had happened. Only `controller.analysis` looks inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controller.model.lease import ClosureKind
+from controller.model.machine import Happening
+from controller.model.release import ReleaseOrder
+from controller.model.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Requests and failures, cumulative or counted, as the place says."""
+
+    total: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What happened between two looks: judged time at its end, and both arms' counts."""
+
+    until_s: float
+    canary: Tally
+    stable: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The judge's memory.
+
+    Args:
+        looks: How many looks it has seen.
+        at_s: The newest look's clock; only short differences are used.
+        generation: Of the newest reading.
+        stable_seen: The newest cumulative reading of stable.
+        canary_seen: The newest cumulative reading of the canary.
+        judged_s: Judged time since the release began, seconds.
+        step_s: Judged time since the step began, seconds.
+        step_canary: Counted in this step, after the warm-up.
+        step_stable: The same for stable.
+        recent: The blocks inside the rail's window, oldest first.
+        restarts: The canary's restarts at the first look; None while unknown.
+        unready: Looks in a row at which the canary was not ready.
+        failed: The FAIL that latched; never taken back.
+    """
+
+    looks: int = 0
+    at_s: float | None = None
+    generation: str = ""
+    stable_seen: Tally = Tally()
+    canary_seen: Tally = Tally()
+    judged_s: float = 0.0
+    step_s: float = 0.0
+    step_canary: Tally = Tally()
+    step_stable: Tally = Tally()
+    recent: tuple[Block, ...] = ()
+    restarts: int | None = None
+    unready: int = 0
+    failed: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepOrder:
+    """What a judge is told.
+
+    Args:
+        release: The whole order, so that a judge needs nothing else.
+        step: Index into the plan.
+        is_open: Judge without deadline and without PASS (paused, waiting, gate).
+        evidence: From the steps before; None at the first.
+        is_continued: The step was judged before (pause, resume): its time and counts go on.
+    """
+
+    release: ReleaseOrder
+    step: int
+    is_open: bool = False
+    evidence: Evidence | None = None
+    is_continued: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What a judge answers.
+
+    Args:
+        kind: STEP_PASSED, STEP_FAILED, STEP_UNDECIDED, INTERRUPTED or CLOSED.
+        evidence: To be handed to the next judge.
+        verdict: The one it ended on, if any.
+        reason: One sentence with numbers.
+        closure: Set when kind is CLOSED: somebody barred the release (an abort, or an earlier judge's FAIL).
+        verdict_at: When the verdict was reached, seconds since 1970 (UTC).
+        closed_at: When the router had taken the share back and barred the release, likewise; FAIL only.
+    """
+
+    kind: Happening
+    evidence: Evidence
+    verdict: Verdict | None = None
+    reason: str = ""
+    closure: ClosureKind | None = None
+    verdict_at: float | None = None
+    closed_at: float | None = None

@@ -1,0 +1,110 @@
+"""One reading of both arms' counters, as the judge sees it.
+
+A metric source returns a `Reading` of cumulative counters; the judging loop adds what the workloads know (ready,
+restarts) and the clock, and hands a `Look` to `controller.analysis`. Nobody but the judge takes differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class SourceState(StrEnum):
+    """Whether the evidence can be trusted right now. No evidence and a dead source are different things."""
+
+    OK = "ok"
+    STALE = "stale"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """Cumulative counters of one instance (address) of a version."""
+
+    id: str
+    total: int = 0
+    failed: int = 0
+    in_flight: int = 0
+    ready: bool | None = None
+    """None when the source does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exceedance:
+    """How many of `n` requests took longer than each of the frozen latency bounds; `n` is its own, histograms lag."""
+
+    n: int
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """Cumulative counters of one arm since its generation began.
+
+    `total` is answered plus failed, so that a dead host counts.
+    """
+
+    total: int = 0
+    failed: int = 0
+    over: Exceedance | None = None
+    in_flight: int = 0
+    ready: bool = True
+    restarts: int | None = None
+    """None when nobody counts them."""
+    instances: tuple[Instance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a metric source answers for one target: cumulative counters of each version it knows.
+
+    Args:
+        generation: Changes when the counters began again from zero (a restart of whoever counts).
+        source: Whether the numbers are fresh.
+        age_s: How old the numbers are, seconds.
+        arms: Counters by version. A version without an entry has had no request.
+    """
+
+    generation: str
+    source: SourceState = SourceState.OK
+    age_s: float = 0.0
+    arms: Mapping[str, Arm] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One reading of both arms, with its place in the judge's time.
+
+    Args:
+        id: Counts the looks of one judge, from 1.
+        at_s: The judge's boot clock, seconds. Only short differences mean anything: another host has another clock.
+        source: Whether the numbers are fresh.
+        skew_s: Age of the numbers, seconds.
+        generation: As in `Reading`.
+        stable: The arm that serves everybody else.
+        canary: The arm that is judged.
+    """
+
+    id: int
+    at_s: float
+    source: SourceState
+    generation: str
+    stable: Arm
+    canary: Arm
+    skew_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a version served before a release, for base rate and traffic."""
+
+    window_s: float
+    total: int
+    failed: int
+
+    @property
+    def requests_per_s(self) -> float:
+        """Traffic over the window; 0 for an empty window."""
+        return self.total / self.window_s if self.window_s > 0 else 0.0

@@ -1,0 +1,135 @@
+"""The steps of a release and how each is judged, before anything has happened.
+
+A plan is the ladder of shares; a policy is the rule of judgement. Both come out of `controller.plans` (files, API,
+ready-made ones) and travel unchanged through the workflow to the judge.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from controller.errors import InvalidInput
+from controller.model.share import EVERYTHING, BasisPoints, basis_points
+
+HOLD_BACK = BasisPoints(500)
+"""The last share of stable that is kept for comparison: a canary is never judged at more than 95 %."""
+
+
+def _finite(value: float, low: float, high: float, name: str) -> None:
+    if isinstance(value, bool) or not math.isfinite(value) or not low <= value <= high:
+        raise InvalidInput(f"expected a number from {low:g} to {high:g}", field=name)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One rung of the ladder.
+
+    Args:
+        share: The canary's part of the traffic, above 0 and at most 9 500 (5 % stable is held back for comparison).
+        hold_s: The least judged time before a PASS, seconds, 0 to 86 400.
+        deadline_s: After this much judged time without a PASS the policy's `on_inconclusive` decides; seconds.
+        gate: The step waits for a person: no PASS and no deadline, while judging and rollback go on.
+    """
+
+    share: BasisPoints
+    hold_s: float = 10.0
+    deadline_s: float = 600.0
+    gate: bool = False
+
+    def __post_init__(self) -> None:
+        basis_points(self.share, field="steps.share")
+        if not 0 < self.share <= EVERYTHING - HOLD_BACK:
+            raise InvalidInput(
+                "expected 1 to 9500 basis points: 5 % of stable is kept for comparison", field="steps.share"
+            )
+        _finite(self.hold_s, 0, 86_400, "steps.hold_s")
+        _finite(self.deadline_s, 1, 30 * 86_400, "steps.deadline_s")
+        if self.deadline_s <= self.hold_s:
+            raise InvalidInput(
+                "expected a deadline after hold_s, else the step can never pass", field="steps.deadline_s"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The ladder of shares that a canary climbs.
+
+    Args:
+        name: What people call it.
+        steps: At least one, at most 100, shares never falling.
+        ready_timeout_s: How long the version may take to become ready, seconds.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    ready_timeout_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.steps) <= 100:
+            raise InvalidInput("expected 1 to 100 steps", field="steps")
+        shares = [step.share for step in self.steps]
+        if shares != sorted(shares):
+            raise InvalidInput("expected shares that never fall from step to step", field="steps.share")
+        _finite(self.ready_timeout_s, 1, 3_600, "ready_timeout_s")
+
+
+class Fallback(StrEnum):
+    """What to do when a step ends without a verdict."""
+
+    ROLLBACK = "rollback"
+    WAIT = "wait"
+    """Stay at the share, keep judging, and wait for a person."""
+    PROMOTE = "promote"
+    """Go on. Only for people who accept a step that proved nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rail:
+    """An absolute limit beside the statistics: this many requests, this part of them failing, within this time.
+
+    Args:
+        min_requests: Least canary requests inside the window before the rail can act.
+        max_failed: The part that may fail, 0 to 1; reached or passed, the rail acts.
+        window_s: How far back it looks, seconds.
+    """
+
+    min_requests: int = 10
+    max_failed: float = 0.5
+    window_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        _finite(self.min_requests, 1, 1_000_000, "rail.min_requests")
+        _finite(self.max_failed, 0.0001, 1, "rail.max_failed")
+        _finite(self.window_s, 1, 600, "rail.window_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a canary is judged.
+
+    Args:
+        name: What people call it.
+        max_error_rate: The canary's failing part above which it is rolled back, 0 to 1.
+        min_requests: Least canary requests in a step before the threshold or a PASS can act.
+        warmup_s: Judged time at the start of the release in which only rails act, seconds.
+        rail: The hard rail.
+        on_inconclusive: What happens at a step's deadline when there was traffic but no PASS.
+        on_no_data: The same when the canary got too few requests.
+        on_source_down: The same when the source of evidence did not answer at the deadline.
+    """
+
+    name: str
+    max_error_rate: float = 0.05
+    min_requests: int = 50
+    warmup_s: float = 5.0
+    rail: Rail = field(default_factory=Rail)
+    on_inconclusive: Fallback = Fallback.ROLLBACK
+    on_no_data: Fallback = Fallback.WAIT
+    on_source_down: Fallback = Fallback.WAIT
+
+    def __post_init__(self) -> None:
+        _finite(self.max_error_rate, 0, 1, "max_error_rate")
+        _finite(self.min_requests, 1, 100_000_000, "min_requests")
+        _finite(self.warmup_s, 0, 3_600, "warmup_s")

@@ -1,0 +1,90 @@
+"""What the judge says, with the numbers it says it on.
+
+The same `Verdict` stands in the router's bar, the workflow's history, the ledger, the API, the alert and the terminal;
+`sentence` is the one place that turns it into words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from controller.model.look import SourceState
+
+
+class Decision(StrEnum):
+    """PASS: go on. FAIL: take it back. HOLD: not enough is known yet."""
+
+    PASS = "pass"  # noqa: S105 - not a password
+    FAIL = "fail"
+    HOLD = "hold"
+
+
+class Ground(StrEnum):
+    """Why; stable names, part of the API."""
+
+    WITHIN_LIMIT = "within_limit"
+    ERROR_RATE = "error_rate_above_limit"
+    RAIL_FAILING = "rail_failing"
+    CANDIDATE_RESTARTED = "candidate_restarted"
+    CANDIDATE_NOT_READY = "candidate_not_ready"
+    STABLE_FAILING_TOO = "stable_failing_too"
+    WARMING_UP = "warming_up"
+    COLLECTING = "collecting"
+    NO_TRAFFIC = "no_traffic"
+    SOURCE_DOWN = "source_down"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One decision with its reason and its numbers.
+
+    Args:
+        decision: PASS, FAIL or HOLD.
+        ground: Why.
+        canary_total: Canary requests the decision stands on.
+        canary_failed: Those of them that failed.
+        stable_total: Stable requests in the same time.
+        stable_failed: Those of them that failed.
+        limit: The limit that was compared with: a failing part from 0 to 1; None where none applies.
+        window_s: The judged time the counts come from, seconds.
+        source: State of the source at the look.
+        look: Id of the look it was made on.
+    """
+
+    decision: Decision
+    ground: Ground
+    canary_total: int = 0
+    canary_failed: int = 0
+    stable_total: int = 0
+    stable_failed: int = 0
+    limit: float | None = None
+    window_s: float = 0.0
+    source: SourceState = SourceState.OK
+    look: int = 0
+
+
+def _part(failed: int, total: int) -> str:
+    return f"{failed} of {total} requests" + (f" ({100 * failed / total:.1f} %)" if total else "")
+
+
+def sentence(verdict: Verdict, *, target: str, canary: str, stable: str) -> str:
+    """Say a verdict in one sentence with its numbers, for alert, API and terminal alike."""
+    counts = (
+        f"{target} {canary} failed {_part(verdict.canary_failed, verdict.canary_total)} in {verdict.window_s:.0f} s, "
+        f"stable {stable} {_part(verdict.stable_failed, verdict.stable_total)}"
+    )
+    limit = f"{100 * verdict.limit:g} %" if verdict.limit is not None else "its limit"
+    endings = {
+        Ground.WITHIN_LIMIT: f"{counts}: within the limit of {limit}",
+        Ground.ERROR_RATE: f"{counts}: above the limit of {limit}",
+        Ground.RAIL_FAILING: f"{counts}: the hard rail of {limit} failing was reached",
+        Ground.CANDIDATE_RESTARTED: f"{target} {canary} restarted while it was judged; {counts}",
+        Ground.CANDIDATE_NOT_READY: f"{target} {canary} is not ready; {counts}",
+        Ground.STABLE_FAILING_TOO: f"{counts}: stable fails as well, so the canary is not blamed",
+        Ground.WARMING_UP: f"{counts}: still warming up",
+        Ground.COLLECTING: f"{counts}: not enough seen yet",
+        Ground.NO_TRAFFIC: f"{target} {canary} got {verdict.canary_total} requests: too few to judge",
+        Ground.SOURCE_DOWN: f"the source of evidence for {target} is {verdict.source.value}: nothing can be judged",
+    }
+    return endings[verdict.ground]

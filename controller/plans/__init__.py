@@ -1,0 +1,1 @@
+"""Plans and policies as people write them: strict parsing and the ready-made ones."""

@@ -1,0 +1,265 @@
+"""Every setting, with its unit and its reason; the only reader of the environment.
+
+`SERINUS_GROUP__NAME` sets `group.name`; an unknown key is an error that names it. Every setting works on a fresh
+laptop without being set. Adapters get their own group. Plain pydantic models and thirty lines of loader, because the
+router starts with this file and pydantic-settings alone takes longer to import than the router may take to start
+(DECISIONS.md, 3).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from controller.errors import ConfigurationError
+
+PREFIX = "SERINUS_"
+FILE_VARIABLE = "SERINUS_SETTINGS"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Group(BaseModel):
+    """A frozen group of settings that refuses unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Api(Group):
+    """Where the controller's API listens."""
+
+    host: str = "127.0.0.1"
+    """Loopback. Anything else is refused until login and TLS exist: the generated token is not made for a network."""
+    port: int = Field(default=8640, ge=1, le=65_535)
+    """First choice of `serinus up`; a free port is taken when it is not free."""
+    hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+    """Accepted Host headers, without port; others are refused (DNS rebinding)."""
+    max_body_bytes: int = 64 * 1024
+
+    @field_validator("host")
+    @classmethod
+    def _loopback_only(cls, host: str) -> str:
+        if host not in LOOPBACK:
+            raise ValueError(
+                f"only loopback ({', '.join(LOOPBACK)}) until logins are configured; put a proxy in front"
+            )
+        return host
+
+
+class Temporal(Group):
+    """The Temporal server."""
+
+    address: str = "127.0.0.1:7233"
+    ui: str = "http://127.0.0.1:8233"
+    """Shown to people; not contacted."""
+    namespace: str = "default"
+    rpc_timeout_s: float = 3.0
+    """Longest wait for one call before Temporal counts as down."""
+
+
+class Router(Group):
+    """The router process: lease keeper, xDS server, counter reader."""
+
+    socket: Path | None = None
+    """Unix socket of the keeper's gRPC; default `<runtime_dir>/router.sock`."""
+    xds_socket: Path | None = None
+    """Unix socket on which Envoy asks for its configuration; default `<runtime_dir>/xds.sock`."""
+    data_plane: str = "envoy"
+    layer_ttl_s: float = Field(default=3.0, gt=0.2, le=60)
+    """How long Envoy keeps shares without a renewal; renewed each third of it. Bounds a dead router."""
+    metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+    """Where /metrics is served on loopback; None serves none."""
+
+
+class Envoy(Group):
+    """The edge proxy."""
+
+    port: int = Field(default=8080, ge=1, le=65_535)
+    """Where users come in, on loopback."""
+    admin_socket: Path | None = None
+    """Unix socket of the admin interface, 0600; default `<runtime_dir>/envoy.sock`."""
+    access_log: Path | None = None
+    """JSON lines of canary and failed requests; default `<state_dir>/envoy/access.jsonl`."""
+
+
+class Telemetry(Group):
+    """The OTLP receiver."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=4318, ge=1, le=65_535)
+    max_body_bytes: int = 16 * 1024 * 1024
+    """After gunzip."""
+    keep_bytes: int = 64 * 1024 * 1024
+    """How many bytes of raw bodies the memory store keeps before it drops the oldest."""
+    store: str = "memory"
+
+    @property
+    def url(self) -> str:
+        """Base address of the receiver."""
+        return f"http://{self.host}:{self.port}"
+
+
+class Judging(Group):
+    """The judge's rhythm."""
+
+    source: str = "envoy"
+    look_every_s: float = Field(default=1.0, gt=0.05, le=60)
+    lease_term_s: float = Field(default=5.0, gt=0.5, le=60)
+    """A share outlives its last renewal by this much. 5 s: a killed worker costs at most 5 s of canary traffic."""
+    slots: int = Field(default=200, ge=1, le=10_000)
+    """How many steps one worker judges at once."""
+
+
+class Store(Group):
+    """The ledger."""
+
+    url: str | None = None
+    """SQLAlchemy URL; default SQLite at `<state_dir>/ledger.db`."""
+
+
+class Channel(Group):
+    """One channel of alerts."""
+
+    kind: str = "webhook"
+    url: str
+    secret: SecretStr
+    """`whsec_` and base64, as Standard Webhooks says."""
+    allow: tuple[str, ...] = ()
+    """`host:port` entries on loopback or private ranges that this channel may reach."""
+
+
+class Notify(Group):
+    """Where alerts go."""
+
+    channels: Mapping[str, Channel] = Field(default_factory=dict)
+    """By name; `SERINUS_NOTIFY__CHANNELS` holds JSON."""
+
+
+class Embedded(Group):
+    """The stack that `serinus up` runs."""
+
+    socket: Path | None = None
+    """Unix socket of the supervisor; default `<runtime_dir>/up.sock`."""
+
+
+class Settings(Group):
+    """All settings of one process."""
+
+    state_dir: Path = Path(".serinus")
+    """Everything that must survive a restart; made with mode 0700."""
+    runtime_dir: Path | None = None
+    """Sockets; short, because a unix socket path holds 108 bytes. `serinus up` makes one and hands it on."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    api: Api = Api()
+    temporal: Temporal = Temporal()
+    router: Router = Router()
+    envoy: Envoy = Envoy()
+    telemetry: Telemetry = Telemetry()
+    judging: Judging = Judging()
+    store: Store = Store()
+    notify: Notify = Notify()
+    embedded: Embedded = Embedded()
+
+    @property
+    def sockets(self) -> Path:
+        """The folder of the sockets."""
+        return self.runtime_dir or self.state_dir / "run"
+
+    @property
+    def router_socket(self) -> Path:
+        """Unix socket of the keeper's gRPC."""
+        return self.router.socket or self.sockets / "router.sock"
+
+    @property
+    def xds_socket(self) -> Path:
+        """Unix socket on which Envoy asks for its configuration."""
+        return self.router.xds_socket or self.sockets / "xds.sock"
+
+    @property
+    def admin_socket(self) -> Path:
+        """Unix socket of Envoy's admin interface."""
+        return self.envoy.admin_socket or self.sockets / "envoy.sock"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        """Unix socket of the supervisor."""
+        return self.embedded.socket or self.sockets / "up.sock"
+
+    @property
+    def access_log(self) -> Path:
+        """Envoy's JSON access log."""
+        return self.envoy.access_log or self.state_dir / "envoy" / "access.jsonl"
+
+    @property
+    def token_file(self) -> Path:
+        """The generated API token, 0600."""
+        return self.state_dir / "token"
+
+    @property
+    def store_url(self) -> str:
+        """SQLAlchemy URL of the ledger."""
+        return self.store.url or f"sqlite:///{self.state_dir / 'ledger.db'}"
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings: first the file that `SERINUS_SETTINGS` names (JSON), then the environment over it.
+
+    Args:
+        environment: Instead of the process's own, for tests.
+
+    Raises:
+        ConfigurationError: A key is not known or a value does not fit; the message names the variable.
+    """
+    environment = os.environ if environment is None else environment
+    tree = _read_file(environment.get(FILE_VARIABLE))
+    for key, value in environment.items():
+        if key.startswith(PREFIX) and key != FILE_VARIABLE:
+            _place(tree, key.removeprefix(PREFIX).lower().split("__"), value)
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        variable = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(f"{variable}: {first['msg'].lower()}") from None
+
+
+def _read_file(path: str | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        tree = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{FILE_VARIABLE}: {path} cannot be read as JSON: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigurationError(f"{FILE_VARIABLE}: {path} must hold one JSON object")
+    return tree
+
+
+def _place(tree: dict[str, Any], path: list[str], value: str) -> None:
+    for part in path[:-1]:
+        tree = tree.setdefault(part, {})
+    tree[path[-1]] = _structured(value) if value[:1] in ("{", "[") else value
+
+
+def _structured(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def write(settings: Settings, path: Path) -> None:
+    """Write settings (secrets included, mode 0600) to a file that `SERINUS_SETTINGS` can name for a child process."""
+    text = json.dumps(settings.model_dump(mode="python", exclude_none=True), default=_plain)
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return str(value)

@@ -1,0 +1,1 @@
+"""The ledger: targets, releases, journal, commands, outbox. Begin at port."""

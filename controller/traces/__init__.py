@@ -1,0 +1,1 @@
+"""Where spans are kept and found. Begin at port."""

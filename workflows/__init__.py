@@ -1,0 +1,1 @@
+"""Durable execution, thin: Temporal runs what controller.model.machine decides. Begin at release."""
