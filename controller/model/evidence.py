@@ -24,11 +24,12 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What happened between two looks: judged time at its end, and both arms' counts."""
+    """What happened in one stretch of judged time: from and until (seconds of judged time), and both arms' counts."""
 
+    from_s: float
     until_s: float
-    canary: Tally
-    stable: Tally
+    canary: Tally = Tally()
+    stable: Tally = Tally()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +38,14 @@ class Evidence:
 
     Args:
         looks: How many looks it has seen.
-        at_s: The newest look's clock; only short differences are used.
+        at_s: The newest look's clock; only short differences are used. None before the first look.
         generation: Of the newest reading.
         stable_seen: The newest cumulative reading of stable.
         canary_seen: The newest cumulative reading of the canary.
         judged_s: Judged time since the release began, seconds.
         step_s: Judged time since the step began, seconds.
-        step_canary: Counted in this step, after the warm-up.
-        step_stable: The same for stable.
-        recent: The blocks inside the rail's window, oldest first.
+        window: What the threshold stands on, oldest first: at most two blocks of this step, after the warm-up.
+        recent: The blocks inside the rail's window, oldest first, at most 17.
         restarts: The canary's restarts at the first look; None while unknown.
         unready: Looks in a row at which the canary was not ready.
         failed: The FAIL that latched; never taken back.
@@ -58,8 +58,7 @@ class Evidence:
     canary_seen: Tally = Tally()
     judged_s: float = 0.0
     step_s: float = 0.0
-    step_canary: Tally = Tally()
-    step_stable: Tally = Tally()
+    window: tuple[Block, ...] = ()
     recent: tuple[Block, ...] = ()
     restarts: int | None = None
     unready: int = 0

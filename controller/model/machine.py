@@ -38,7 +38,7 @@ class Happening(StrEnum):
     WELL = "well"
     """The preflight passed, the version is ready, the promotion is through, the loser is retired, the end is written."""
     UNWELL = "unwell"
-    """The preflight or the start did not succeed; the event carries the reason."""
+    """What was tried cannot succeed, however often it is repeated; the event carries the reason."""
     STEP_PASSED = "step_passed"
     STEP_FAILED = "step_failed"
     STEP_UNDECIDED = "step_undecided"
@@ -158,19 +158,19 @@ def _went_well(at: Position) -> Position:
 def _closed(at: Position, event: Event) -> Position:
     if event.closure is ClosureKind.PROMOTED:
         return replace(at, phase=Phase.CONCLUDING, outcome=Outcome.PROMOTED, reason="")
-    by_judge = Outcome.ROLLED_BACK if event.closure is ClosureKind.FAILED else Outcome.ABORTED
-    return replace(
+    at = replace(
         at,
         phase=Phase.CONCLUDING if at.phase is Phase.CLOSING else Phase.CLOSING,
-        outcome=by_judge if at.outcome in (None, Outcome.ABORTED) else at.outcome,
-        reason=at.reason or event.reason,
         verdict=event.verdict or at.verdict,
     )
+    if event.closure is ClosureKind.FAILED and at.outcome in (None, Outcome.ABORTED):
+        return replace(at, outcome=Outcome.ROLLED_BACK, reason=event.reason or at.reason)
+    return replace(at, outcome=at.outcome or Outcome.ABORTED, reason=at.reason or event.reason)
 
 
 def _stepped(plan: Plan, policy: Policy, at: Position, event: Event) -> Position:
     at = replace(at, verdict=event.verdict or at.verdict)
-    if event.kind is Happening.STEP_FAILED:
+    if event.kind in (Happening.STEP_FAILED, Happening.UNWELL):
         return replace(at, phase=Phase.CLOSING, outcome=Outcome.ROLLED_BACK, reason=event.reason)
     if event.kind is Happening.STEP_PASSED:
         return replace(at, has_passed=True) if at.is_paused else _next_step(plan, at)
@@ -211,7 +211,7 @@ def check(at: Position, kind: CommandKind) -> None:
     elif kind is CommandKind.RESUME:
         allowed = runs and at.is_paused
     else:
-        allowed = runs
+        allowed = runs and kind is CommandKind.PAUSE  # START is for the ledger; a release that runs never takes it
     if not allowed:
         where = "is not paused" if kind is CommandKind.RESUME and runs else f"is {at.phase.value}"
         raise CommandRefused(f"the release {where}: {kind.value} does not apply")

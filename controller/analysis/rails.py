@@ -1,0 +1,43 @@
+"""The rails: absolute limits that act at once, warm-up or not, and outrank the statistics.
+
+Second part of `engine.judge`. They see what counters cannot: a candidate that died looks quiet, not bad.
+"""
+
+from __future__ import annotations
+
+from controller.analysis.counting import total_of
+from controller.model.evidence import Block, Evidence
+from controller.model.look import Look
+from controller.model.plan import Policy
+from controller.model.verdict import Decision, Ground, Verdict
+
+UNREADY_LOOKS = 2
+"""Not ready at two looks in a row; one can be a probe that was lost."""
+
+
+def rails(policy: Policy, evidence: Evidence, look: Look) -> Verdict | None:
+    """Return the FAIL of the first rail that acts, or None."""
+    recent = total_of(evidence.recent)
+    if evidence.restarts is not None and (look.canary.restarts or 0) > evidence.restarts:
+        return _fail(Ground.CANDIDATE_RESTARTED, recent, None, look)
+    if evidence.unready >= UNREADY_LOOKS:
+        return _fail(Ground.CANDIDATE_NOT_READY, recent, None, look)
+    canary = recent.canary
+    if canary.total >= policy.rail.min_requests and canary.failed >= policy.rail.max_failed * canary.total:
+        return _fail(Ground.RAIL_FAILING, recent, policy.rail.max_failed, look)
+    return None
+
+
+def _fail(ground: Ground, on: Block, limit: float | None, look: Look) -> Verdict:
+    return Verdict(
+        decision=Decision.FAIL,
+        ground=ground,
+        canary_total=on.canary.total,
+        canary_failed=on.canary.failed,
+        stable_total=on.stable.total,
+        stable_failed=on.stable.failed,
+        limit=limit,
+        window_s=on.until_s - on.from_s,
+        source=look.source,
+        look=look.id,
+    )

@@ -1,0 +1,164 @@
+"""The composition root: settings in, wired parts out. The only place where an adapter meets another.
+
+Each process opens exactly what it needs, through `registry` and so by name, and closes it in the reverse order.
+`serinus controller` uses `open_controller`, `serinus worker` `open_worker`, `serinus telemetry` `open_traces`; the
+router composes itself in `controller.routing.process`, because it must start without any of this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from controller.judging.clock import SystemClock
+from controller.judging.looking import Eye
+from controller.judging.loop import Judge, Rhythm, Tools
+from controller.judging.renewals import Renewals
+from controller.observability import logger
+from controller.registry import load
+
+if TYPE_CHECKING:
+    from controller.metrics.port import MetricSource
+    from controller.notify.port import Notifier
+    from controller.routing.port import LeaseKeeper
+    from controller.runner.port import ReleaseRunner
+    from controller.settings import Settings
+    from controller.store.port import Store
+    from controller.traces.port import TraceStore
+    from controller.workloads.port import Workloads
+
+log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """What the API process works with."""
+
+    settings: Settings
+    keeper: LeaseKeeper
+    store: Store
+    runner: ReleaseRunner
+    traces: TraceStore
+    workloads: Mapping[str, Workloads]
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What the Temporal worker's activities work with."""
+
+    settings: Settings
+    keeper: LeaseKeeper
+    source: MetricSource
+    store: Store
+    judge: Judge
+    workloads: Mapping[str, Workloads]
+    notifiers: Mapping[str, Notifier]
+
+
+async def _keeper(settings: Settings, stack: AsyncExitStack) -> LeaseKeeper:
+    keeper = cast("LeaseKeeper", load("keeper", "remote")(settings.router_socket))
+    stack.push_async_callback(keeper.aclose)
+    return keeper
+
+
+async def _store(settings: Settings, stack: AsyncExitStack) -> Store:
+    store = cast("Store", await load("store", "sql").open(settings.store_url))
+    stack.push_async_callback(store.aclose)
+    return store
+
+
+async def _workloads(settings: Settings, stack: AsyncExitStack) -> Mapping[str, Workloads]:
+    found: dict[str, Workloads] = {
+        "embedded": load("workloads", "embedded")(settings.supervisor_socket),
+        "external": load("workloads", "external")(),
+    }
+    for each in found.values():
+        stack.push_async_callback(each.aclose)
+    return found
+
+
+async def _notifiers(settings: Settings, stack: AsyncExitStack) -> Mapping[str, Notifier]:
+    found: dict[str, Notifier] = {}
+    for name, channel in settings.notify.channels.items():
+        found[name] = load("notify", channel.kind)(channel)
+        stack.push_async_callback(found[name].aclose)
+    return found
+
+
+async def _source(settings: Settings, keeper: LeaseKeeper, stack: AsyncExitStack) -> MetricSource:
+    adapter = load("metrics", settings.judging.source)
+    source = cast("MetricSource", adapter(counters=keeper.counters, history=keeper.history))
+    stack.push_async_callback(source.aclose)
+    return source
+
+
+@asynccontextmanager
+async def open_controller(settings: Settings) -> AsyncIterator[Controller]:
+    """Open the parts of the API process; everything connects lazily but the ledger, which must be there."""
+    async with AsyncExitStack() as stack:
+        runner = cast("ReleaseRunner", load("runner", "temporal")(settings.temporal))
+        stack.push_async_callback(runner.aclose)
+        traces = cast("TraceStore", load("traces", "remote")(settings.telemetry.url))
+        stack.push_async_callback(traces.aclose)
+        yield Controller(
+            settings=settings,
+            keeper=await _keeper(settings, stack),
+            store=await _store(settings, stack),
+            runner=runner,
+            traces=traces,
+            workloads=await _workloads(settings, stack),
+        )
+
+
+@asynccontextmanager
+async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
+    """Open the parts of the worker process and renew its leases while it is open."""
+    async with AsyncExitStack() as stack:
+        keeper = await _keeper(settings, stack)
+        store = await _store(settings, stack)
+        source = await _source(settings, keeper, stack)
+        workloads = await _workloads(settings, stack)
+        clock = SystemClock()
+        renewals = Renewals(keeper=keeper, clock=clock, patience_s=settings.judging.lease_term_s / 2)
+        judge = Judge(
+            Tools(
+                keeper=keeper,
+                eye=Eye(source=source, workloads=workloads, clock=clock),
+                renewals=renewals,
+                clock=clock,
+                report=store.report,
+                rhythm=Rhythm(settings.judging.look_every_s, settings.judging.lease_term_s),
+            )
+        )
+        notifiers = await _notifiers(settings, stack)
+        stack.push_async_callback(_stop, asyncio.create_task(_renew_for_ever(renewals), name="renewals"))
+        yield Worker(settings, keeper, source, store, judge, workloads, notifiers)
+
+
+@asynccontextmanager
+async def open_traces(settings: Settings) -> AsyncIterator[TraceStore]:
+    """Open the trace store of the telemetry process."""
+    store = cast("TraceStore", load("traces", settings.telemetry.store)(settings.telemetry.keep_bytes))
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+async def _renew_for_ever(renewals: Renewals) -> None:
+    """Run the renewals; whatever goes wrong there is logged and tried again, while leases run out by themselves."""
+    while True:
+        try:
+            await renewals.run()
+        except Exception:
+            log.exception("renewals_failed")
+            await asyncio.sleep(1.0)
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
