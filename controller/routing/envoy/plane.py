@@ -1,0 +1,138 @@
+"""The data plane `envoy`: targets and shares become xDS, counters come back through the admin socket.
+
+Before it: the lease keeper, which owns every decision. After it: `resources` (bytes), `xds` (streams) and `admin`
+(counts). The plane remembers targets, never a share: whenever bytes are built it asks for the unexpired ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from controller.errors import DataPlaneRefused
+from controller.model.lease import Node
+from controller.model.look import History, Reading
+from controller.model.target import Target, TargetKey
+from controller.routing.envoy.admin import CounterReader
+from controller.routing.envoy.resources import Snapshot, layer, snapshot
+from controller.routing.envoy.xds import Wanted, XdsServer
+from controller.routing.port import DataPlane, PlaneCapabilities, Shares
+
+ACKNOWLEDGE_WITHIN_S = 2.0
+"""Longest wait for the proxies in a declaration or a push."""
+CAPABILITIES = PlaneCapabilities(acknowledges=True, expires=True, counts=True, finest_share=1)
+
+
+class EnvoyPlane(DataPlane):
+    """Applies targets and shares to every Envoy that connects.
+
+    Args:
+        xds_socket: Where Envoys ask for their configuration.
+        admin_socket: Where the counters of the Envoy on this host are read.
+        layer_ttl_s: How long an Envoy keeps shares without a renewal, seconds; renewed each third of it.
+    """
+
+    def __init__(self, *, xds_socket: Path, admin_socket: Path, layer_ttl_s: float) -> None:
+        self._layer_ttl_s = layer_ttl_s
+        self._targets: tuple[Target, ...] = ()
+        self._shares: Callable[[], Mapping[TargetKey, Shares]] = dict
+        self._built: tuple[tuple[Target, ...], Mapping[TargetKey, Shares], Wanted] | None = None
+        self._renewed_at_s = 0.0
+        self._expects_until_s = 0.0
+        """Until then a proxy may still serve shares of the router before this one, though none is connected yet."""
+        self._changed = asyncio.Event()
+        self._xds = XdsServer(socket=xds_socket, wanted=self._wanted, on_change=self._changed.set)
+        self._reader = CounterReader(socket=admin_socket, clock=time.monotonic)
+
+    async def start(self, shares: Callable[[], Mapping[TargetKey, Shares]]) -> None:
+        """Listen for Envoys and begin to read counters."""
+        self._shares = shares
+        if shares():
+            self._expects_until_s = _now_s() + self._layer_ttl_s
+        await self._xds.start()
+        self._reader.start()
+
+    async def declare(self, targets: Sequence[Target]) -> None:
+        """Replace the set of targets; a refused one is taken back, and what was good before is served again."""
+        before, self._targets = self._targets, tuple(targets)
+        self._xds.wake()
+        await self._settled()
+        if refusals := self._refusals():
+            self._targets = before
+            self._xds.wake()
+            await self._settled()
+            raise DataPlaneRefused(
+                f"the proxy refused the configuration and keeps the last good one: {refusals[0]}"
+            )
+
+    async def push(self) -> None:
+        """Send the shares as they are now.
+
+        Just after a restart with live leases it also waits for the first Envoy to come back: it still has them.
+        """
+        self._xds.wake()
+        await self._settled(expects=_now_s() < self._expects_until_s)
+
+    async def renew(self) -> None:
+        """Extend the layer's life at every Envoy, at most each quarter of it; more calls do nothing."""
+        now_s = _now_s()
+        if now_s - self._renewed_at_s >= self._layer_ttl_s / 4:
+            self._renewed_at_s = now_s
+            self._xds.wake(renew=True)
+
+    def has_lapsed(self) -> bool:
+        """Whether an Envoy refused a renewal because it had let go of the layer, and got no new one since."""
+        return any(session.has_lost_layer for session in self._xds.sessions())
+
+    def nodes(self) -> tuple[Node, ...]:
+        """Return every connected Envoy."""
+        return tuple(session.as_node() for session in self._xds.sessions())
+
+    def counters(self, target: Target) -> Reading:
+        """Return the newest counters by version; at most one second old while Envoy answers."""
+        return self._reader.reading(target)
+
+    def history(self, target: Target, version: str, window_s: float) -> History:
+        """Return what a version served in the newest `window_s` seconds, or in the shorter time that is known."""
+        return self._reader.history(target, version, window_s)
+
+    def capabilities(self) -> PlaneCapabilities:
+        """Say what Envoy can do: everything, down to 0.01 %."""
+        return CAPABILITIES
+
+    async def aclose(self) -> None:
+        """Stop serving; Envoys return to stable when the layer's time is up."""
+        await self._reader.aclose()
+        await self._xds.aclose()
+
+    def _wanted(self) -> Wanted:
+        shares = self._shares()
+        if self._built is None or self._built[0] is not self._targets or self._built[1] != shares:
+            made: Snapshot = snapshot(self._targets, shares)
+            wanted = Wanted(made, layer(shares), not shares, self._layer_ttl_s)
+            self._built = (self._targets, dict(shares), wanted)
+        return self._built[2]
+
+    def _refusals(self) -> tuple[str, ...]:
+        return tuple(
+            f"{session.node}: {text}" for session in self._xds.sessions() for text in session.refusals()
+        )
+
+    async def _settled(self, *, expects: bool = False) -> None:
+        try:
+            async with asyncio.timeout(ACKNOWLEDGE_WITHIN_S):
+                while not self._is_settled(expects):
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return  # `nodes` says who is late
+
+    def _is_settled(self, expects: bool) -> bool:
+        sessions = self._xds.sessions()
+        return all(session.is_settled() for session in sessions) and (bool(sessions) or not expects)
+
+
+def _now_s() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,0 +1,199 @@
+"""The data plane `memory`: a proxy made of arithmetic, for tests and the simulator.
+
+It stands where Envoy stands: below the keeper, above nothing. Requests are drawn by `serve`, from the shares of that
+moment; it can be slow, lie, refuse and apply half, when it is told to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from controller.errors import DataPlaneRefused
+from controller.model.lease import Node
+from controller.model.look import Arm, History, Instance, Reading, SourceState
+from controller.model.share import EVERYTHING
+from controller.model.target import Target, TargetKey
+from controller.routing.port import DataPlane, PlaneCapabilities, Shares
+
+SAMPLES = 3_600
+
+Answers = Callable[[str], bool]
+"""Says for a version whether its next request is answered well."""
+
+
+@dataclass(slots=True)
+class _Served:
+    total: int = 0
+    failed: int = 0
+    in_flight: int = 0
+    samples: deque[tuple[float, int, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+
+
+@dataclass(slots=True)
+class Mischief:
+    """What the plane does wrong; nothing by default. Set its fields at any time.
+
+    Args:
+        refusal: Text of a refusal that meets every declaration, "" for none.
+        is_deaf: Pushes and declarations are not applied, though they are acknowledged (a lie).
+        is_silent: What is applied is never acknowledged.
+        applies: The part of a share that is really applied, 0 to 1.
+        delay_s: Seconds a push waits before it is applied; spent in `sleep`.
+        is_away: No proxy is connected.
+        source: What readings say of themselves.
+        age_s: How old readings are, seconds.
+        has_lost_layer: The proxy let go of its shares because it was not renewed.
+    """
+
+    refusal: str = ""
+    is_deaf: bool = False
+    is_silent: bool = False
+    applies: float = 1.0
+    delay_s: float = 0.0
+    is_away: bool = False
+    source: SourceState = SourceState.OK
+    age_s: float = 0.0
+    has_lost_layer: bool = False
+
+
+class MemoryPlane(DataPlane):
+    """A proxy in memory.
+
+    Args:
+        mischief: What it does wrong.
+        clock: Seconds, for `history`; the default stands still.
+        sleep: How delays are spent.
+    """
+
+    def __init__(
+        self,
+        *,
+        mischief: Mischief | None = None,
+        clock: Callable[[], float] = lambda: 0.0,
+        sleep: Callable[[float], Awaitable[object]] | None = None,
+    ) -> None:
+        self.mischief = mischief or Mischief()
+        self.pushes = 0
+        self.renewals = 0
+        self.generation = "memory-1"
+        self._clock = clock
+        self._sleep = sleep or asyncio.sleep
+        self._shares: Callable[[], Mapping[TargetKey, Shares]] = dict
+        self._applied: Mapping[TargetKey, Shares] = {}
+        self._targets: dict[TargetKey, Target] = {}
+        self._served: dict[tuple[TargetKey, str], _Served] = {}
+        self._debts: dict[TargetKey, int] = {}
+
+    async def start(self, shares: Callable[[], Mapping[TargetKey, Shares]]) -> None:
+        """Begin to serve; the shares are asked for at each push, as Envoy's are."""
+        self._shares = shares
+        self._apply()
+
+    async def declare(self, targets: Sequence[Target]) -> None:
+        """Replace the whole set of targets."""
+        if self.mischief.refusal:
+            raise DataPlaneRefused(f"the proxy refused the configuration: {self.mischief.refusal}")
+        await self._wait()
+        if not self.mischief.is_deaf:
+            self._targets = {target.key: target for target in targets}
+            self._apply()
+
+    async def push(self) -> None:
+        """Apply the shares as they are now."""
+        self.pushes += 1
+        await self._wait()
+        if not self.mischief.is_deaf:
+            self.mischief.has_lost_layer = False
+            self._apply()
+
+    async def renew(self) -> None:
+        """Count a renewal; nothing here expires by itself but what the keeper drops."""
+        self.renewals += 1
+
+    def has_lapsed(self) -> bool:
+        """Whether the proxy was told to let go of its shares."""
+        return self.mischief.has_lost_layer
+
+    def nodes(self) -> tuple[Node, ...]:
+        """Return the one proxy, unless it is away."""
+        if self.mischief.is_away:
+            return ()
+        is_well = not (self.mischief.refusal or self.mischief.is_silent or self.mischief.has_lost_layer)
+        return (Node(id="memory", acknowledged=is_well, refusal=self.mischief.refusal),)
+
+    def counters(self, target: Target) -> Reading:
+        """Return what `serve` counted."""
+        arms = {
+            version: Arm(
+                total=served.total,
+                failed=served.failed,
+                in_flight=served.in_flight,
+                instances=(Instance(f"{version}-0", served.total, served.failed, served.in_flight),),
+            )
+            for (key, version), served in self._served.items()
+            if key == target.key
+        }
+        return Reading(self.generation, self.mischief.source, self.mischief.age_s, arms)
+
+    def history(self, target: Target, version: str, window_s: float) -> History:
+        """Return what `serve` counted in the newest `window_s` seconds of the clock."""
+        served = self._served.get((target.key, version))
+        if served is None or window_s <= 0:
+            return History(window_s=0.0, total=0, failed=0)
+        now_s, newest = self._clock(), served.samples[-1]
+        since = next((one for one in served.samples if one[0] >= now_s - window_s), newest)
+        return History(newest[0] - since[0], newest[1] - since[1], newest[2] - since[2])
+
+    def capabilities(self) -> PlaneCapabilities:
+        """Say what this plane can do."""
+        return PlaneCapabilities(acknowledges=True, expires=False, counts=True, finest_share=1)
+
+    def share_of(self, target: TargetKey) -> Shares | None:
+        """Return what is applied for a target right now, as traffic would see it."""
+        if self.mischief.has_lost_layer:
+            return None
+        return self._applied.get(target)
+
+    def serve(self, target: TargetKey, requests: int, answers: Answers = lambda version: True) -> None:
+        """Send requests through the split that is applied now: spread evenly, nothing is random.
+
+        Args:
+            target: Whose.
+            requests: How many.
+            answers: Says for a version whether its next request is answered well.
+        """
+        declared, share = self._targets[target], self.share_of(target)
+        for _ in range(requests):
+            version = declared.stable
+            if share is not None:
+                # Error diffusion: the canary gets exactly its part, one request at most away from it.
+                debt = self._debts.get(target, 0) + round(share.share * self.mischief.applies)
+                if debt >= EVERYTHING:
+                    version, debt = share.version, debt - EVERYTHING
+                self._debts[target] = debt
+            served = self._served.setdefault((target, version), _Served())
+            served.total += 1
+            served.failed += not answers(version)
+        for version in declared.versions:
+            served = self._served.setdefault((target, version), _Served())
+            served.samples.append((self._clock(), served.total, served.failed))
+
+    def restart(self) -> None:
+        """Begin to count from zero under another generation, as a restarted reader does."""
+        self._served.clear()
+        self.generation = f"memory-{int(self.generation.rpartition('-')[2]) + 1}"
+
+    async def _wait(self) -> None:
+        if self.mischief.delay_s > 0:
+            await self._sleep(self.mischief.delay_s)
+
+    def _apply(self) -> None:
+        # A share whose version has no address goes nowhere, as with Envoy.
+        self._applied = {
+            key: share
+            for key, share in self._shares().items()
+            if key in self._targets and self._targets[key].versions.get(share.version)
+        }

@@ -1,0 +1,153 @@
+"""What every metric source does: counters, never verdicts, and never zeros for a source that is down."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from controller.errors import SourceUnavailable
+from controller.metrics.envoy import EnvoySource
+from controller.metrics.memory import MemorySource
+from controller.metrics.port import MetricSource
+from controller.model.look import SourceState
+from controller.model.target import Target
+from tests.controller.routing.keeping import KEY, SHOP, HandClock, open_desk
+
+
+@dataclass(slots=True)
+class Bench:
+    """A source and the ways to move the world behind it."""
+
+    source: MetricSource
+    clock: HandClock
+    count: Callable[[int, int], None]
+    """Let stable serve so many requests, so many of them failing."""
+    set_state: Callable[[SourceState, float], None]
+    restart: Callable[[], None]
+
+
+@pytest.fixture(params=["memory", "envoy"])
+async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    """Each source."""
+    if request.param == "memory":
+        clock = HandClock()
+        source = MemorySource(clock=clock.boot_s)
+        source.count(KEY, "v1", total=0)
+
+        def set_memory(state: SourceState, age_s: float) -> None:
+            source.is_down, source.state, source.age_s = state is SourceState.DOWN, state, age_s
+
+        yield Bench(
+            source,
+            clock,
+            lambda total, failed: source.count(KEY, "v1", total=total, failed=failed),
+            set_memory,
+            source.restart,
+        )
+        return
+    desk = await open_desk()
+    await desk.keeper.declare(SHOP)
+    desk.plane.serve(KEY, 0)
+
+    def count(total: int, failed: int) -> None:
+        left = iter([False] * failed + [True] * (total - failed))
+        desk.plane.serve(KEY, total, lambda version: next(left))
+
+    def set_state(state: SourceState, age_s: float) -> None:
+        desk.plane.mischief.source, desk.plane.mischief.age_s = state, age_s
+
+    yield Bench(
+        EnvoySource(counters=desk.keeper.counters, history=desk.keeper.history),
+        desk.clock,
+        count,
+        set_state,
+        desk.plane.restart,
+    )
+    await desk.keeper.aclose()
+
+
+async def test_counters_only_grow(bench: Bench) -> None:
+    """Readings are cumulative: the second holds the first."""
+    bench.count(100, 3)
+    first = await bench.source.read(SHOP)
+    bench.count(50, 2)
+
+    second = await bench.source.read(SHOP)
+
+    assert (first.arms["v1"].total, first.arms["v1"].failed) == (100, 3)
+    assert (second.arms["v1"].total, second.arms["v1"].failed) == (150, 5)
+    assert (second.source, second.generation) == (SourceState.OK, first.generation)
+
+
+async def test_a_restart_is_another_generation(bench: Bench) -> None:
+    """Counters that begin again say so."""
+    bench.count(100, 0)
+    before = await bench.source.read(SHOP)
+
+    bench.restart()
+    bench.count(7, 0)
+
+    after = await bench.source.read(SHOP)
+    assert after.generation != before.generation
+    assert after.arms["v1"].total == 7
+
+
+async def test_stale_numbers_say_so(bench: Bench) -> None:
+    """Old numbers arrive with their age and their state."""
+    bench.count(10, 0)
+    bench.set_state(SourceState.STALE, 4.0)
+
+    reading = await bench.source.read(SHOP)
+
+    assert (reading.source, reading.age_s) == (SourceState.STALE, 4.0)
+
+
+async def test_a_source_that_is_down_raises(bench: Bench) -> None:
+    """No answer is an error and never a reading of zeros."""
+    bench.count(10, 0)
+    bench.set_state(SourceState.DOWN, 60.0)
+
+    with pytest.raises(SourceUnavailable):
+        await bench.source.read(SHOP)
+
+
+async def test_history_covers_the_window(bench: Bench) -> None:
+    """History counts what lies inside the window and says how long it was."""
+    bench.clock.now_s += 10
+    bench.count(100, 1)
+    bench.clock.now_s += 10
+    bench.count(40, 4)
+
+    short = await bench.source.history(SHOP, "v1", 10.0)
+    long = await bench.source.history(SHOP, "v1", 3_600.0)
+
+    assert (short.window_s, short.total, short.failed) == (10.0, 40, 4)
+    assert (long.window_s, long.total, long.failed) == (20.0, 140, 5)
+
+
+async def test_nothing_served_is_an_empty_history(bench: Bench) -> None:
+    """A version without a request has no window, no requests and no failures."""
+    history = await bench.source.history(SHOP, "v3", 60.0)
+
+    assert (history.total, history.failed, history.requests_per_s) == (0, 0, 0.0)
+
+
+async def test_capabilities_are_said(bench: Bench) -> None:
+    """Both sources count every request."""
+    assert bench.source.capabilities().is_exact
+
+
+async def test_a_target_the_router_forgot_is_a_source_that_is_down() -> None:
+    """An undeclared target has no evidence: that is said as such, not as an unknown target."""
+    desk = await open_desk()
+    source = EnvoySource(counters=desk.keeper.counters, history=desk.keeper.history)
+    nobody: Target = replace(SHOP, name="nobody")
+
+    with pytest.raises(SourceUnavailable):
+        await source.read(nobody)
+    with pytest.raises(SourceUnavailable):
+        await source.history(nobody, "v1", 60.0)
+
+    await desk.keeper.aclose()

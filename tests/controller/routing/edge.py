@@ -1,0 +1,305 @@
+"""A real Envoy, real upstreams and a real router process for tests; everything on loopback, everything ended by pid."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from controller.model.lease import Observation
+from controller.model.target import Target, TargetKey
+from controller.routing.envoy.bootstrap import envoy_arguments, envoy_bootstrap
+from controller.routing.envoy.plane import EnvoyPlane
+from controller.routing.port import DataPlane, LeaseKeeper
+
+HOST = "catalog.localhost"
+RESET = 0
+"""Instead of a status: the upstream cuts the connection without an answer."""
+
+
+def free_port() -> int:
+    """Return a port of loopback that was free a moment ago."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+    """Wait for a real process; fails when it takes longer."""
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@dataclass(slots=True)
+class Upstream:
+    """One version of a service.
+
+    Args:
+        name: Its answer's body.
+        answer: Status by number of the request (from 0); RESET cuts the connection.
+    """
+
+    name: str
+    answer: Callable[[int], int] = lambda number: 200
+    port: int = field(default_factory=free_port)
+    served: Counter[int] = field(default_factory=Counter)
+    head: dict[str, str] = field(default_factory=dict)
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    _server: asyncio.Server | None = None
+
+    @property
+    def address(self) -> str:
+        """Return host:port."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def total(self) -> int:
+        """How many requests came."""
+        return self.served.total()
+
+    @property
+    def failed(self) -> int:
+        """How many of them were answered with 500 or above, or not at all."""
+        return sum(number for status, number in self.served.items() if status == RESET or status >= 500)
+
+    async def start(self) -> None:
+        """Listen."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+
+    async def stop(self) -> None:
+        """Stop listening and cut what is open."""
+        if self._server is not None:
+            self._server.close()
+            for writer in tuple(self._writers):
+                writer.transport.abort()
+            await self._server.wait_closed()
+            self._server = None
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        with suppress(OSError, EOFError, asyncio.IncompleteReadError):
+            while True:
+                self.head = _headers(await reader.readuntil(b"\r\n\r\n"))
+                await reader.readexactly(int(self.head.get("content-length", "0")))
+                status = self.answer(self.total)
+                self.served[status] += 1
+                if status == RESET:
+                    break
+                body = self.name.encode()
+                writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
+                await writer.drain()
+        self._writers.discard(writer)
+        writer.transport.abort()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a user got."""
+
+    status: int
+    version: str
+    headers: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Edge:
+    """One Envoy process.
+
+    Args:
+        folder: Short, because unix sockets are in it.
+    """
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def xds(self) -> Path:
+        """The router's xDS socket."""
+        return self.folder / "xds.sock"
+
+    @property
+    def admin(self) -> Path:
+        """The admin socket."""
+        return self.folder / "envoy.sock"
+
+    @property
+    def access_log(self) -> Path:
+        """The access log."""
+        return self.folder / "access.jsonl"
+
+    def lines(self) -> list[dict[str, object]]:
+        """Return the access log so far."""
+        if not self.access_log.exists():
+            return []
+        return [json.loads(line) for line in self.access_log.read_text().splitlines()]
+
+    def start(self) -> None:
+        """Run Envoy; it asks for its configuration whenever the router answers."""
+        config = self.folder / "envoy.json"
+        bootstrap = envoy_bootstrap(
+            node_id="edge-1",
+            listen_host="127.0.0.1",
+            listen_port=self.port,
+            xds_socket=self.xds,
+            admin_socket=self.admin,
+            access_log=self.access_log,
+        )
+        config.write_text(json.dumps(bootstrap))
+        self.admin.unlink(missing_ok=True)
+        with (self.folder / "envoy.log").open("ab") as log:
+            self.process = subprocess.Popen(envoy_arguments(config), stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    async def ask(
+        self,
+        requests: int = 1,
+        *,
+        host: str = HOST,
+        headers: Sequence[tuple[str, str]] = (),
+        method: str = "GET",
+        path: str = "/",
+    ) -> list[Reply]:
+        """Send requests one after another over one connection (a new one when it was closed)."""
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        raw = f"{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 0\r\n{lines}\r\n".encode()
+        replies: list[Reply] = []
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        for _ in range(requests):
+            writer.write(raw)
+            head = await reader.readuntil(b"\r\n\r\n")
+            found = _headers(head)
+            body = await reader.readexactly(int(found.get("content-length", "0")))
+            replies.append(Reply(int(head.split()[1]), body.decode(), found))
+            if found.get("connection") == "close":
+                writer.close()
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.close()
+        await writer.wait_closed()
+        return replies
+
+    async def split(self, requests: int) -> Counter[str]:
+        """Send requests over four connections; returns how many each version answered."""
+        found = await asyncio.gather(*(self.ask(requests // 4) for _ in range(4)))
+        return Counter(reply.version for replies in found for reply in replies)
+
+
+def _headers(head: bytes) -> dict[str, str]:
+    pairs = (line.partition(":") for line in head.decode().split("\r\n")[1:] if line)
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+
+@asynccontextmanager
+async def serving(*upstreams: Upstream) -> AsyncIterator[tuple[Upstream, ...]]:
+    """Run upstreams."""
+    for one in upstreams:
+        await one.start()
+    try:
+        yield upstreams
+    finally:
+        for one in upstreams:
+            await one.stop()
+
+
+@asynccontextmanager
+async def planned(edge: Edge, *, ttl_s: float = 3.0, is_renewed: bool = True) -> AsyncIterator[EnvoyPlane]:
+    """Make an Envoy plane in this process, renewed as the keeper would; it and its Envoy end with the block."""
+    plane = EnvoyPlane(xds_socket=edge.xds, admin_socket=edge.admin, layer_ttl_s=ttl_s)
+
+    async def renew() -> None:
+        while is_renewed:
+            await plane.renew()
+            await asyncio.sleep(0.2)
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield plane
+    finally:
+        renewing.cancel()
+        edge.kill()
+        await plane.aclose()
+
+
+def shop(*upstreams: Upstream, more: Mapping[str, tuple[str, ...]] | None = None) -> Target:
+    """Return the target `catalog`: the first upstream is stable, each is a version of its own name."""
+    versions = {one.name: (one.address,) for one in upstreams}
+    return Target(name="catalog", stable=upstreams[0].name, versions={**versions, **(more or {})})
+
+
+async def accepted(plane: DataPlane) -> None:
+    """Wait until an Envoy is connected and has everything."""
+    await until(lambda: bool(plane.nodes()) and all(node.acknowledged for node in plane.nodes()))
+
+
+async def applied(keeper: LeaseKeeper, target: TargetKey) -> Observation:
+    """Wait until the keeper sees a proxy that has everything."""
+    async with asyncio.timeout(10):
+        while not (seen := await keeper.observe(target)).is_applied:
+            await asyncio.sleep(0.02)
+    return seen
+
+
+@dataclass(slots=True)
+class RouterProcess:
+    """The router as a process of its own, on the sockets of an edge."""
+
+    edge: Edge
+    ttl_s: float = 3.0
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> Path:
+        """The keeper's socket."""
+        return self.edge.folder / "router.sock"
+
+    @property
+    def log(self) -> str:
+        """What it said so far."""
+        return (self.edge.folder / "router.log").read_text()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Run it."""
+        program = (
+            "import asyncio; from controller import observability, settings; observability.configure('router');"
+            "from controller.routing.process import serve; asyncio.run(serve(settings.load()))"
+        )
+        environment = {
+            **os.environ,
+            "SERINUS_STATE_DIR": str(self.edge.folder / "state"),
+            "SERINUS_RUNTIME_DIR": str(self.edge.folder),
+            "SERINUS_ROUTER__LAYER_TTL_S": str(self.ttl_s),
+            "SERINUS_ENVOY__ADMIN_SOCKET": str(self.edge.admin),
+        }
+        with (self.edge.folder / "router.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", program], env=environment, stdout=log, stderr=log, cwd=Path.cwd()
+            )
+        return self.process
+
+    def send(self, signum: signal.Signals) -> None:
+        """Send a signal."""
+        assert self.process is not None
+        self.process.send_signal(signum)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None

@@ -1,0 +1,215 @@
+"""Adding up what Envoy counts: totals never go down, and nothing is counted twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.model.look import SourceState
+from controller.routing.envoy.admin import AdminError, CounterReader, Page, get, parse
+from controller.routing.envoy.counting import HostCount, Ledger, RawReading
+from tests.controller.routing.keeping import SHOP, HandClock
+
+NAME = "local.catalog/v1"
+
+
+def raw(*, process: int = 1, retries: int = 0, **hosts: tuple[int, int]) -> RawReading:
+    """Return a reading of one cluster: (success, error) by host."""
+    counts = {name: HostCount(success, error, 0) for name, (success, error) in hosts.items()}
+    return RawReading(process, {NAME: counts}, {NAME: retries})
+
+
+def totals(*readings: RawReading) -> tuple[int, int]:
+    """Return total and failed after readings one second apart."""
+    ledger = Ledger()
+    for at_s, reading in enumerate(readings):
+        ledger.add(reading, float(at_s))
+    arm = ledger.arm(NAME)
+    assert arm is not None
+    return arm.total, arm.failed
+
+
+def test_a_retry_of_ours_is_not_a_request() -> None:
+    """Three attempts for one request of a dead host are one failed request; a rescued one is not failed at all."""
+    assert totals(raw(a=(0, 60), retries=40)) == (20, 20)
+    assert totals(raw(dead=(0, 10), alive=(20, 0), retries=10)) == (20, 0)
+
+
+def test_a_restarted_envoy_goes_on_counting() -> None:
+    """Another process counts from zero: what it says is added."""
+    assert totals(raw(a=(100, 10)), raw(process=2, a=(200, 3))) == (313, 13)
+
+
+def test_a_host_that_comes_back_goes_on_counting() -> None:
+    """A host that left and came back counts from zero: what it says is added."""
+    assert totals(raw(a=(100, 10), b=(5, 0)), raw(b=(6, 0)), raw(a=(150, 0), b=(6, 0))) == (266, 10)
+
+
+def test_counters_that_went_down_are_new_counters() -> None:
+    """Envoy made the host anew between two readings."""
+    assert totals(raw(a=(100, 10)), raw(a=(7, 1))) == (118, 11)
+
+
+def test_a_retry_that_is_seen_before_its_error_takes_nothing_back() -> None:
+    """Retries are read a moment after the hosts: a total waits for the next reading and is exact again."""
+    ledger = Ledger()
+    seen = []
+    for at_s, (errors, retries) in enumerate([(5, 0), (5, 2), (9, 4)]):
+        ledger.add(raw(a=(0, errors), retries=retries), float(at_s))
+        arm = ledger.arm(NAME)
+        assert arm is not None
+        seen.append((arm.total, arm.failed))
+
+    assert seen == [(5, 5), (5, 5), (5, 5)]
+
+
+def test_hosts_that_left_are_no_instances() -> None:
+    """Their requests stay in the total; they are not listed any more."""
+    ledger = Ledger()
+    ledger.add(raw(a=(3, 1), b=(5, 0)), 0.0)
+    ledger.add(raw(b=(6, 0)), 1.0)
+
+    arm = ledger.arm(NAME)
+
+    assert arm is not None
+    assert ([one.id for one in arm.instances], arm.total) == (["b"], 10)
+
+
+def test_history_is_a_difference_of_samples() -> None:
+    """The window is the time between the samples that are used."""
+    ledger = Ledger()
+    for second in range(10):
+        ledger.add(raw(a=(10 * second, second)), float(second))
+
+    history = ledger.history(NAME, 4.0, 9.0)
+
+    assert (history.window_s, history.total, history.failed) == (4.0, 44, 4)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([1, 2]),
+            st.dictionaries(
+                st.sampled_from("abc"),
+                st.tuples(st.integers(0, 50), st.integers(0, 50)),
+                max_size=3,
+            ),
+            st.integers(0, 60),
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_totals_never_go_down(steps: list[tuple[int, dict[str, tuple[int, int]], int]]) -> None:
+    """Whatever restarts, leaves, comes back or lies: total and failed only grow, and failed is part of total."""
+    ledger = Ledger()
+    before = (0, 0)
+    for at_s, (process, hosts, retries) in enumerate(steps):
+        ledger.add(raw(process=process, retries=retries, **hosts), float(at_s))
+        arm = ledger.arm(NAME)
+        assert arm is not None
+        assert before[0] <= arm.total
+        assert before[1] <= arm.failed <= arm.total
+        before = (arm.total, arm.failed)
+
+
+def page(value: object, pid: int = 7) -> Page:
+    """Return an admin page."""
+    return Page(pid, value if isinstance(value, bytes) else json.dumps(value).encode())
+
+
+HOST = {
+    "address": {"socket_address": {"address": "127.0.0.1", "port_value": 7001}},
+    "stats": [
+        {"name": "rq_success", "value": "3"},
+        {"name": "rq_error"},
+        {"name": "rq_active", "value": "1", "type": "GAUGE"},
+    ],
+}
+CLUSTERS = {
+    "cluster_statuses": [
+        {"name": NAME, "added_via_api": True, "host_statuses": [HOST]},
+        {"name": "router", "host_statuses": [{"address": {"pipe": {"path": "/x"}}, "stats": []}]},
+        {"name": "local.catalog/v4", "added_via_api": True},
+    ]
+}
+STATS = {"stats": [{"name": f"cluster.{NAME}.upstream_rq_retry", "value": 2}, {"histograms": {}}]}
+
+
+def test_envoys_pages_become_a_reading() -> None:
+    """A counter without a value is zero; our own static cluster is left out; a cluster may have no host."""
+    reading = parse(page(CLUSTERS), page(STATS))
+
+    assert reading == RawReading(
+        7, {NAME: {"127.0.0.1:7001": HostCount(3, 0, 1)}, "local.catalog/v4": {}}, {NAME: 2}
+    )
+
+
+@pytest.mark.parametrize(
+    ("stats", "clusters"),
+    [
+        (page(b"not json"), page(CLUSTERS)),
+        (page(STATS), page(b"\xff\xfe")),
+        (page([]), page(CLUSTERS)),
+        (page(STATS), page({"cluster_statuses": [{"added_via_api": True}]})),
+        (page({"stats": [{"name": "x", "value": "many"}]}), page(CLUSTERS)),
+        (page(STATS, pid=1), page(CLUSTERS, pid=2)),
+    ],
+)
+def test_garbage_is_no_reading(stats: Page, clusters: Page) -> None:
+    """What cannot be read, or comes from two processes, is an error and never a row of zeros."""
+    with pytest.raises(AdminError):
+        parse(clusters, stats)
+
+
+def test_age_becomes_a_state() -> None:
+    """Never read is DOWN; up to 3 s is fine, up to 10 s stale, then DOWN."""
+    clock = HandClock()
+    reader = CounterReader(socket=Path("nobody"), clock=clock.boot_s)
+    assert reader.reading(SHOP).source is SourceState.DOWN
+
+    reader._read_at_s = clock.now_s
+    states = []
+    for age_s in (0.0, 3.0, 3.1, 10.0, 10.1):
+        clock.now_s = 100.0 + age_s
+        states.append(reader.reading(SHOP).source.value)
+
+    assert states == ["ok", "ok", "stale", "stale", "down"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 503 Nope\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nbroken",
+        b"garbage without an end",
+    ],
+)
+async def test_a_broken_admin_interface_is_an_error(short_folder: Path, answer: bytes) -> None:
+    """Whatever answers on the socket, the reader gets an error it knows."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, str(short_folder / "a.sock"))
+
+    with pytest.raises(AdminError):
+        await get(short_folder / "a.sock", "/stats")
+
+    server.close()
+    await server.wait_closed()
+
+
+async def test_nobody_on_the_admin_socket_is_an_error(short_folder: Path) -> None:
+    """No Envoy is an error that names the socket."""
+    with pytest.raises(AdminError, match=r"a\.sock"):
+        await get(short_folder / "a.sock", "/stats")

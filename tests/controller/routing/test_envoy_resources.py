@@ -1,0 +1,128 @@
+"""What we tell Envoy, as bytes: a share is said in one way only, and equal things have equal versions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.errors import InvalidInput
+from controller.model.target import Target
+from controller.routing.envoy.proto import discovery_pb2, resources_pb2
+from controller.routing.envoy.resources import (
+    ROUTE_TABLE,
+    layer,
+    runtime_key,
+    runtime_value,
+    seed,
+    snapshot,
+)
+from controller.routing.port import Shares
+from tests.controller.routing.keeping import KEY, SHOP
+
+
+def table(*targets: Target, share: Shares | None = None) -> resources_pb2.RouteConfiguration:
+    """Return the route table."""
+    made = snapshot(targets, {KEY: share} if share else {})
+    return resources_pb2.RouteConfiguration.FromString(made.routes[ROUTE_TABLE].body.value)
+
+
+@given(st.integers(1, 10_000))
+def test_a_share_is_a_struct_of_ten_thousandths(share: int) -> None:
+    """Never a bare number, which would mean per cent and, above 100, all traffic."""
+    assert MessageToDict(runtime_value(share)) == {"numerator": share, "denominator": "TEN_THOUSAND"}
+
+
+@pytest.mark.parametrize("share", [0, -1, 10_001, 1_000_000])
+def test_no_other_number_becomes_a_share(share: int) -> None:
+    """Zero is said by leaving the key out; everything else is refused before a push."""
+    with pytest.raises(InvalidInput):
+        runtime_value(share)
+
+
+def test_a_bool_is_no_share() -> None:
+    """True would be 1 basis point."""
+    with pytest.raises(InvalidInput):
+        runtime_value(True)
+
+
+def test_the_layer_holds_the_live_shares_and_nothing_else() -> None:
+    """One key a share; without shares the layer is empty."""
+    full = discovery_pb2.Runtime.FromString(layer({KEY: Shares("v2", "rel-1", 250)}).body.value)
+    empty = discovery_pb2.Runtime.FromString(layer({}).body.value)
+
+    assert MessageToDict(full.layer) == {
+        "lease.local.catalog.rel-1": {"numerator": 250, "denominator": "TEN_THOUSAND"}
+    }
+    assert MessageToDict(empty.layer) == {}
+
+
+def test_one_release_cannot_open_the_matcher_of_another() -> None:
+    """Key and seed belong to the release: a late share of the old one meets no matcher."""
+    assert runtime_key(KEY, "rel-1") != runtime_key(KEY, "rel-2")
+    assert seed("rel-1") != seed("rel-2")
+
+
+def test_equal_targets_have_equal_versions() -> None:
+    """Versions are hashes of the content: a restarted router agrees with what Envoy has."""
+    one, two = snapshot([SHOP], {}), snapshot([replace(SHOP, plan=None)], {})
+
+    assert one == two
+
+
+def test_a_share_changes_the_route_and_no_cluster() -> None:
+    """Clusters stay as they are while traffic shifts."""
+    before, after = snapshot([SHOP], {}), snapshot([SHOP], {KEY: Shares("v2", "rel-1", 500)})
+
+    assert (before.clusters, before.endpoints) == (after.clusters, after.endpoints)
+    assert before.routes != after.routes
+
+
+def test_another_share_of_the_same_release_changes_the_layer_alone() -> None:
+    """A step up the ladder is one runtime key: no route is touched."""
+    small, large = {KEY: Shares("v2", "rel-1", 500)}, {KEY: Shares("v2", "rel-1", 5_000)}
+
+    assert snapshot([SHOP], small) == snapshot([SHOP], large)
+    assert layer(small) != layer(large)
+
+
+def test_a_cluster_that_changes_has_its_endpoints_sent_again() -> None:
+    """Envoy warms a changed cluster only when its endpoints come anew, so their version changes with it."""
+    one, two = snapshot([SHOP], {}), snapshot([replace(SHOP, protocol="http2")], {})
+
+    assert all(one.endpoints[name].version != two.endpoints[name].version for name in one.endpoints)
+    assert all(one.endpoints[name].body == two.endpoints[name].body for name in one.endpoints)
+
+
+def test_hosts_match_with_and_without_a_port() -> None:
+    """A target owns its hosts on any port."""
+    (host,) = table(SHOP).virtual_hosts
+
+    assert list(host.domains) == ["catalog.localhost", "catalog.localhost:*"]
+
+
+def test_the_canary_route_overwrites_baggage() -> None:
+    """Release and track in baggage come from the route; the caller's own are overwritten, odd ids are quoted."""
+    (host,) = table(SHOP, share=Shares("v2", "rel=1,100%", 500)).virtual_hosts
+    route = resources_pb2.Route.FromString(
+        host.matcher.matcher_list.matchers[0].on_match.action.typed_config.value
+    )
+
+    (baggage,) = route.request_headers_to_add
+    assert baggage.header.value == (
+        "correlation.id=%REQ(X-CORRELATION-ID)%,release.id=rel%%3D1%%2C100%%25,release.track=canary"
+    )
+    assert baggage.append_action == 2
+
+
+def test_host_names_are_resolved_and_addresses_are_not() -> None:
+    """A version with a host name is found by DNS and carries its endpoints itself."""
+    named = replace(SHOP, versions={"v1": ("localhost:7001",), "v2": ("127.0.0.1:7002",)})
+    made = snapshot([named], {})
+
+    by_name = resources_pb2.Cluster.FromString(made.clusters[f"{KEY}/v1"].body.value)
+    assert by_name.type == 1
+    assert list(made.endpoints) == [f"{KEY}/v2"]

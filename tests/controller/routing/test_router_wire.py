@@ -1,0 +1,156 @@
+"""Values and errors survive the wire between a caller and the router."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.request
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.errors import (
+    DataPlaneRefused,
+    EpochConflict,
+    InvalidInput,
+    LeaseHeld,
+    NotFound,
+    ReleaseClosed,
+    RouterUnavailable,
+    SerinusError,
+)
+from controller.model.lease import Closure, ClosureKind
+from controller.model.look import Arm, Exceedance, Instance, Reading, SourceState
+from controller.model.target import TargetKey
+from controller.model.verdict import Decision, Ground, Verdict
+from controller.routing.exposition import RouterCollector, serve_metrics
+from controller.routing.proto import codec
+from tests.controller.routing.edge import free_port
+from tests.controller.routing.keeping import SHOP, Desk, asking
+
+COUNTS = st.integers(0, 2**53)
+ARMS = st.builds(
+    Arm,
+    total=COUNTS,
+    failed=COUNTS,
+    over=st.none() | st.builds(Exceedance, COUNTS, st.lists(COUNTS, max_size=3).map(tuple)),
+    in_flight=COUNTS,
+    ready=st.booleans(),
+    restarts=st.none() | COUNTS,
+    instances=st.lists(
+        st.builds(Instance, st.text(), COUNTS, COUNTS, COUNTS, st.none() | st.booleans()), max_size=2
+    ).map(tuple),
+)
+READINGS = st.builds(
+    Reading,
+    st.text(),
+    st.sampled_from(SourceState),
+    st.floats(0, 1e9),
+    st.dictionaries(st.text(), ARMS, max_size=3),
+)
+VERDICTS = st.builds(
+    Verdict,
+    st.sampled_from(Decision),
+    st.sampled_from(Ground),
+    COUNTS,
+    COUNTS,
+    COUNTS,
+    COUNTS,
+    st.none() | st.floats(0, 1),
+    st.floats(0, 1e6),
+    st.sampled_from(SourceState),
+    COUNTS,
+)
+CLOSURES = st.builds(
+    Closure,
+    st.just(TargetKey("local.catalog")),
+    st.text(),
+    st.sampled_from(ClosureKind),
+    st.text(),
+    st.floats(0, 1e10),
+    st.none() | VERDICTS,
+)
+
+
+@given(READINGS)
+def test_readings_survive_the_wire(reading: Reading) -> None:
+    """None, zero and False stay apart."""
+    message = codec.reading_to_wire(reading)
+
+    assert codec.reading_from_wire(type(message).FromString(message.SerializeToString())) == reading
+
+
+@given(CLOSURES)
+def test_closures_survive_the_wire(closure: Closure) -> None:
+    """A verdict arrives with every number."""
+    assert codec.closure_from_wire(codec.closure_to_wire(closure)) == closure
+
+
+@given(CLOSURES)
+def test_a_closed_release_carries_its_closure(closure: Closure) -> None:
+    """The error that a retried judge gets holds the whole closure."""
+    error = codec.error_from_bytes(codec.error_to_bytes(ReleaseClosed("closed", closure=closure)))
+
+    assert isinstance(error, ReleaseClosed)
+    assert error.closure == closure
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidInput("wrong", field="share"),
+        NotFound("nobody", field="target"),
+        LeaseHeld("held"),
+        EpochConflict("late"),
+        RouterUnavailable("full"),
+        DataPlaneRefused("no"),
+    ],
+)
+def test_errors_keep_their_class_and_field(error: SerinusError) -> None:
+    """A caller cannot tell a remote refusal from a local one."""
+    found = codec.error_from_bytes(codec.error_to_bytes(error))
+
+    assert (type(found), found.message, found.field) == (type(error), error.message, error.field)
+
+
+def test_a_target_survives_as_json() -> None:
+    """Every field comes back; text that is no target is a ValueError."""
+    assert codec.target_from_json(codec.target_to_json(SHOP)) == SHOP
+    with pytest.raises(ValueError, match="target"):
+        codec.target_from_json('{"name": "x", "stable": "v1"}'.replace("name", "target"))
+
+
+async def test_metrics_say_what_the_router_did(desk: Desk) -> None:
+    """Leases, events and proxies are counted; nothing in them knows a verdict."""
+    await desk.keeper.grant(asking())
+    await desk.keeper.close(SHOP.key, "rel-9", ClosureKind.ABORTED, "no")
+
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in RouterCollector(desk.keeper).collect()
+        for sample in family.samples
+    }
+
+    assert samples["serinus_router_leases",] == 1
+    assert samples["serinus_router_events_total", "granted"] == 1
+    assert samples["serinus_router_events_total", "barred"] == 1
+    assert samples["serinus_router_events_total", "lapsed"] == 0
+    assert samples["serinus_router_proxies", "acknowledged"] == 1
+
+
+async def test_metrics_are_served_on_loopback(desk: Desk) -> None:
+    """A scrape gets text; stopping frees the port."""
+    port = free_port()
+    stop = serve_metrics(port, desk.keeper)
+
+    def scrape() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    text = await asyncio.to_thread(scrape)
+    await asyncio.to_thread(stop)
+
+    assert "serinus_router_leases 0.0" in text
+    with pytest.raises(OSError, match="refused"):
+        await asyncio.to_thread(scrape)

@@ -1,0 +1,323 @@
+"""The delta protocol with one Envoy, without an Envoy: what is sent when, and what an answer means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controller.model.target import Target, TargetKey
+from controller.routing.envoy.proto.discovery_pb2 import DeltaRequest, DeltaResponse, ErrorDetail, NodeId
+from controller.routing.envoy.resources import (
+    CLUSTERS,
+    ENDPOINTS,
+    LAYER,
+    ROUTE_TABLE,
+    ROUTES,
+    RUNTIME,
+    layer,
+    snapshot,
+)
+from controller.routing.envoy.xds import LOST, Session, Wanted
+from controller.routing.port import Shares
+from tests.controller.routing.keeping import KEY, SHOP
+
+ORDERS = replace(SHOP, name="orders", hosts=("orders.localhost",))
+NAMES = tuple(f"{KEY}/{version}" for version in SHOP.versions)
+
+
+class Wire:
+    """Both ends of one stream: a session, and an Envoy that does what it is told here."""
+
+    def __init__(self, *targets: Target) -> None:
+        self.targets: tuple[Target, ...] = targets or (SHOP,)
+        self.shares: dict[TargetKey, Shares] = {}
+        self.session = Session(self._wanted)
+
+    def _wanted(self) -> Wanted:
+        return Wanted(snapshot(self.targets, self.shares), layer(self.shares), not self.shares, 3.0)
+
+    def ask(self, type_url: str, *names: str, have: dict[str, str] | None = None) -> None:
+        """Subscribe."""
+        self.session.receive(
+            DeltaRequest(
+                node=NodeId(id="edge-1"),
+                type_url=type_url,
+                resource_names_subscribe=names,
+                initial_resource_versions=have or {},
+            )
+        )
+
+    def drain(self) -> list[DeltaResponse]:
+        """Return everything that is due, unanswered."""
+        found = []
+        while (response := self.session.due()) is not None:
+            found.append(response)
+        return found
+
+    def accept(self, response: DeltaResponse, refusal: str = "") -> None:
+        """Accept a response, or refuse it."""
+        error = ErrorDetail(code=13, message=refusal) if refusal else None
+        self.session.receive(
+            DeltaRequest(type_url=response.type_url, response_nonce=response.nonce, error_detail=error)
+        )
+
+    def settle(self) -> list[DeltaResponse]:
+        """Accept whatever comes, as a healthy Envoy does; returns it."""
+        found = []
+        while (response := self.session.due()) is not None:
+            found.append(response)
+            self.accept(response)
+            if response.type_url == CLUSTERS and response.resources:
+                self.ask(ENDPOINTS, *(one.name for one in response.resources))
+        return found
+
+    def boot(self) -> list[DeltaResponse]:
+        """Connect as Envoy does: runtime, clusters, then routes."""
+        self.ask(RUNTIME, LAYER)
+        self.ask(CLUSTERS)
+        self.ask(ROUTES, ROUTE_TABLE)
+        return self.settle()
+
+
+def kinds(responses: list[DeltaResponse]) -> list[str]:
+    """Return the last part of each response's type."""
+    return [response.type_url.rpartition(".")[2] for response in responses]
+
+
+def test_clusters_come_before_endpoints_before_routes() -> None:
+    """A booting Envoy gets the layer, clusters, endpoints and routes in this order, and then has everything."""
+    wire = Wire()
+
+    order = kinds(wire.boot())
+
+    assert order == ["Runtime", "Cluster", "ClusterLoadAssignment", "RouteConfiguration"]
+    assert wire.session.as_node().acknowledged
+
+
+def test_routes_wait_for_clusters_that_can_serve() -> None:
+    """No route is sent while a cluster or its endpoints are not accepted."""
+    wire = Wire()
+    wire.ask(RUNTIME, LAYER)
+    wire.ask(CLUSTERS)
+    wire.ask(ROUTES, ROUTE_TABLE)
+    _, clusters = wire.drain()
+    assert wire.drain() == []
+
+    wire.accept(clusters)
+    assert wire.drain() == []
+    wire.ask(ENDPOINTS, *NAMES)
+    (endpoints,) = wire.drain()
+    assert wire.drain() == []
+
+    wire.accept(endpoints)
+    assert kinds(wire.drain()) == ["RouteConfiguration"]
+
+
+def test_a_router_that_knows_nothing_says_so() -> None:
+    """An Envoy that starts before any target is declared is answered, or its start would hang."""
+    wire = Wire()
+    wire.targets = ()
+    wire.ask(CLUSTERS)
+
+    (answer,) = wire.drain()
+
+    assert (answer.type_url, len(answer.resources)) == (CLUSTERS, 0)
+
+
+def test_a_name_that_does_not_exist_is_said() -> None:
+    """Endpoints of a cluster that is gone are answered as removed."""
+    wire = Wire()
+    wire.boot()
+    wire.ask(ENDPOINTS, "local.gone/v1")
+
+    (answer,) = wire.drain()
+
+    assert list(answer.removed_resources) == ["local.gone/v1"]
+
+
+def test_only_what_differs_is_sent() -> None:
+    """A new address of one version is one endpoint resource, and no cluster or route."""
+    wire = Wire(SHOP, ORDERS)
+    wire.boot()
+    wire.targets = (SHOP.at("v2", ("127.0.0.1:9999",)), ORDERS)
+
+    (sent,) = wire.settle()
+
+    assert (sent.type_url, [one.name for one in sent.resources]) == (ENDPOINTS, [f"{KEY}/v2"])
+
+
+def test_a_reconnecting_envoy_keeps_what_it_has() -> None:
+    """Versions that Envoy reports are not sent again, though the router is another one."""
+    first = Wire()
+    have: dict[str, dict[str, str]] = {CLUSTERS: {}, ENDPOINTS: {}, ROUTES: {}, RUNTIME: {}}
+    for response in first.boot():
+        have[response.type_url].update({one.name: one.version for one in response.resources})
+    second = Wire()
+    second.ask(CLUSTERS, have=have[CLUSTERS])
+    second.ask(ENDPOINTS, *NAMES, have=have[ENDPOINTS])
+    second.ask(ROUTES, ROUTE_TABLE, have=have[ROUTES])
+    second.ask(RUNTIME, LAYER, have=have[RUNTIME])
+
+    sent = second.settle()
+
+    assert kinds(sent)[0] == "Runtime"
+    assert all(not response.resources for response in sent[1:])
+    assert second.session.as_node().acknowledged
+
+
+def test_the_layer_is_always_sent_to_a_reconnecting_envoy() -> None:
+    """A layer may have lapsed since Envoy noted its version, so an equal version proves nothing."""
+    wire = Wire()
+    wire.shares[KEY] = Shares("v2", "rel-1", 500)
+    version = layer(wire.shares).version
+    wire.ask(RUNTIME, LAYER, have={LAYER: version})
+
+    (sent,) = wire.drain()
+
+    assert sent.resources[0].HasField("resource")
+
+
+def test_a_target_that_goes_takes_its_clusters_after_the_route() -> None:
+    """Break comes after make: the route table first, then the clusters that nobody names."""
+    wire = Wire(SHOP, ORDERS)
+    wire.boot()
+    wire.targets = (SHOP,)
+
+    table, removal = wire.settle()
+
+    assert table.type_url == ROUTES
+    assert (removal.type_url, set(removal.removed_resources)) == (
+        CLUSTERS,
+        {f"{ORDERS.key}/{version}" for version in ORDERS.versions},
+    )
+
+
+def test_an_acceptance_with_an_old_nonce_is_ignored() -> None:
+    """Only the answer to what was sent settles it."""
+    wire = Wire()
+    wire.ask(CLUSTERS)
+    (clusters,) = wire.drain()
+    wire.session.receive(DeltaRequest(type_url=CLUSTERS, response_nonce="999"))
+
+    assert not wire.session.as_node().acknowledged
+    assert clusters.nonce != "999"
+
+
+def test_an_unknown_type_is_ignored() -> None:
+    """A question about something that we do not serve breaks nothing."""
+    wire = Wire()
+    wire.ask("type.googleapis.com/envoy.config.listener.v3.Listener")
+
+    assert wire.drain() == []
+
+
+def test_a_refusal_is_kept_with_its_words_and_not_repeated() -> None:
+    """What Envoy refuses is not sent again and again; the node says why until something else is wanted."""
+    wire = Wire()
+    wire.boot()
+    wire.targets = (replace(SHOP, hosts=("other.localhost",)),)
+    (table,) = wire.drain()
+    wire.accept(table, refusal="duplicate domain")
+
+    assert wire.drain() == []
+    assert "duplicate domain" in wire.session.as_node().refusal
+
+    wire.targets = (SHOP,)
+    wire.settle()
+    assert wire.session.as_node().acknowledged
+
+
+def test_one_bad_resource_does_not_condemn_the_others() -> None:
+    """Refused together, resources are sent again one by one: only the bad one stays refused."""
+    wire = Wire()
+    wire.ask(RUNTIME, LAYER)
+    wire.ask(CLUSTERS)
+    wire.ask(ROUTES, ROUTE_TABLE)
+    _, together = wire.drain()
+    wire.accept(together, refusal="one of them is bad")
+    bad = together.resources[0].name
+    singles = []
+
+    while (response := wire.session.due()) is not None:
+        singles.append([one.name for one in response.resources])
+        if response.type_url == CLUSTERS:
+            wire.accept(response, refusal="bad" if singles[-1] == [bad] else "")
+            wire.ask(ENDPOINTS, *singles[-1])
+        else:
+            wire.accept(response)
+
+    assert all(len(names) == 1 for names in singles[: len(NAMES)])
+    assert wire.session.refusals() == (f"{bad}: bad",)
+
+
+def test_a_renewal_has_no_body_and_the_version_that_was_sent() -> None:
+    """A renewal names the layer, its version and its time to live; it can grant nothing."""
+    wire = Wire()
+    wire.boot()
+    wire.shares[KEY] = Shares("v2", "rel-1", 500)
+    granted = next(one for one in wire.settle() if one.type_url == RUNTIME)
+
+    wire.session.renew()
+    (renewal,) = wire.drain()
+
+    assert not renewal.resources[0].HasField("resource")
+    assert renewal.resources[0].version == granted.resources[0].version
+    assert renewal.resources[0].ttl.seconds == granted.resources[0].ttl.seconds == 3
+
+
+def test_an_empty_layer_needs_no_renewal() -> None:
+    """With no share alive nothing can run out, so nothing is sent."""
+    wire = Wire()
+    wire.boot()
+
+    wire.session.renew()
+
+    assert wire.drain() == []
+
+
+def test_a_renewal_after_the_end_carries_the_end() -> None:
+    """When the shares changed since the last push, what goes out is the new layer, never an extension of the old."""
+    wire = Wire()
+    wire.boot()
+    wire.shares[KEY] = Shares("v2", "rel-1", 500)
+    wire.settle()
+    wire.shares.clear()
+
+    wire.session.renew()
+    sent = next(one for one in wire.settle() if one.type_url == RUNTIME)
+
+    assert sent.resources[0].HasField("resource")
+    assert not sent.resources[0].HasField("ttl")
+
+
+def test_a_refused_renewal_means_that_the_layer_ran_out() -> None:
+    """Envoy refuses to extend what it dropped: that is said, not repaired, until the shares change."""
+    wire = Wire()
+    wire.boot()
+    wire.shares[KEY] = Shares("v2", "rel-1", 500)
+    wire.settle()
+    wire.session.renew()
+    (renewal,) = wire.drain()
+    wire.accept(renewal, refusal="type URL embedded in an individual Any does not match")
+
+    wire.session.renew()
+    assert wire.drain() == []
+    assert (wire.session.has_lost_layer, wire.session.as_node().refusal) == (True, LOST)
+
+    wire.shares.clear()
+    wire.settle()
+    assert (wire.session.has_lost_layer, wire.session.as_node().acknowledged) == (False, True)
+
+
+def test_a_share_can_be_taken_back_while_clusters_are_not_accepted() -> None:
+    """The layer never waits for anything: a withdrawal goes first."""
+    wire = Wire()
+    wire.boot()
+    wire.shares[KEY] = Shares("v2", "rel-1", 500)
+    wire.settle()
+    wire.targets = (SHOP, ORDERS)
+    wire.shares.clear()
+
+    first = wire.session.due()
+
+    assert first is not None
+    assert first.type_url == RUNTIME
