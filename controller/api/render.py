@@ -1,0 +1,196 @@
+"""From values to the JSON that people and programs read: percent, RFC 3339, links. The only place that shapes answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from controller.model.notice import Notice
+from controller.model.release import JournalEvent, Release
+from controller.model.target import Target
+from controller.model.trace import Scalar, Span, Trace, TraceSummary
+from controller.plans.schema import percent, write_plan, write_policy
+from controller.releases.questions import explain, verdict_sentence
+from controller.settings import Temporal
+
+
+class Renderer:
+    """Shapes answers.
+
+    Args:
+        temporal: Where the workflow can be looked at; None leaves the link out.
+    """
+
+    def __init__(self, *, temporal: Temporal | None = None) -> None:
+        self._temporal = temporal
+
+    def release(self, release: Release, notices: Sequence[tuple[Notice, bool]] = ()) -> dict[str, Any]:
+        """Return a release with everything that is known of it."""
+        order = release.order
+        return {
+            "id": order.id,
+            "target": order.target.name,
+            "environment": order.target.environment,
+            "version": order.version,
+            "stable": order.target.stable,
+            "state": release.state.value,
+            "outcome": release.outcome.value if release.outcome else None,
+            "is_active": release.is_active,
+            "step": release.step,
+            "steps": len(order.plan.steps),
+            "share_percent": percent(release.share),
+            "reason": explain(release),
+            "verdict": verdict(release),
+            "actor": order.actor,
+            "correlation_id": order.correlation_id,
+            "created_at": rfc3339(order.created_at),
+            "ended_at": rfc3339(release.ended_at) if release.ended_at is not None else None,
+            "plan": write_plan(order.plan),
+            "policy": write_policy(order.policy),
+            "facts": dict(release.facts),
+            "alerts": [
+                {"id": notice.id, "channel": notice.channel, "delivered": is_delivered}
+                for notice, is_delivered in notices
+            ],
+            "links": self._links(release),
+        }
+
+    def _links(self, release: Release) -> dict[str, str]:
+        order = release.order
+        links = {"self": f"/v1/releases/{order.id}", "events": f"/v1/releases/{order.id}/events"}
+        if self._temporal is not None:
+            # The workflow's id is the lock on the target, so it is known without asking.
+            links["temporal_ui"] = (
+                f"{self._temporal.ui}/namespaces/{self._temporal.namespace}/workflows/canary.{order.target.key}"
+            )
+        return links
+
+
+def verdict(release: Release) -> dict[str, Any] | None:
+    """Return the newest verdict: decision, ground, one sentence, and the numbers it stands on."""
+    found = release.verdict
+    if found is None:
+        return None
+    return {
+        "decision": found.decision.value,
+        "ground": found.ground.value,
+        "sentence": verdict_sentence(release),
+        "numbers": {
+            "canary_total": found.canary_total,
+            "canary_failed": found.canary_failed,
+            "stable_total": found.stable_total,
+            "stable_failed": found.stable_failed,
+            "limit": found.limit,
+            "window_s": found.window_s,
+            "source": found.source.value,
+            "look": found.look,
+        },
+    }
+
+
+def progress(release: Release) -> dict[str, Any]:
+    """Return the few fields of a running release that change from second to second."""
+    return {
+        "state": release.state.value,
+        "outcome": release.outcome.value if release.outcome else None,
+        "is_active": release.is_active,
+        "step": release.step,
+        "steps": len(release.order.plan.steps),
+        "share_percent": percent(release.share),
+        "reason": explain(release),
+        "verdict": verdict(release),
+    }
+
+
+def event(found: JournalEvent) -> dict[str, Any]:
+    """Return one journal event."""
+    return {
+        "id": found.id,
+        "seq": found.seq,
+        "kind": found.kind,
+        "text": found.text,
+        "at": rfc3339(found.at),
+        "actor": found.actor,
+        "correlation_id": found.correlation_id,
+        "details": dict(found.details),
+    }
+
+
+def target(found: Target) -> dict[str, Any]:
+    """Return a target in the shape that `PUT` reads."""
+    return {
+        "name": found.name,
+        "environment": found.environment,
+        "stable": found.stable,
+        "versions": {version: list(addresses) for version, addresses in found.versions.items()},
+        "hosts": list(found.hosts),
+        "protocol": found.protocol,
+        "workloads": found.workloads,
+        "plan": write_plan(found.plan) if found.plan else None,
+        "policy": write_policy(found.policy) if found.policy else None,
+    }
+
+
+def trace_summary(found: TraceSummary) -> dict[str, Any]:
+    """Return one line of a search for traces."""
+    return {
+        "trace_id": found.trace_id,
+        "root_service": found.root_service,
+        "root_name": found.root_name,
+        "started_at": rfc3339(found.start_ns / 1e9),
+        "duration_ms": found.duration_ns / 1e6,
+        "spans": found.spans,
+        "failed": found.failed,
+        "correlation_id": found.correlation_id,
+        "links": {"self": f"/v1/traces/{found.trace_id}"},
+    }
+
+
+def trace(found: Trace) -> dict[str, Any]:
+    """Return all spans of a trace."""
+    return {"trace_id": found.trace_id, "spans": [_span(span) for span in found.spans]}
+
+
+def _span(span: Span) -> dict[str, Any]:
+    return {
+        **{
+            name: getattr(span, name)
+            for name in (
+                "trace_id",
+                "span_id",
+                "parent_span_id",
+                "service",
+                "version",
+                "name",
+                "kind",
+                "start_ns",
+                "duration_ns",
+                "status",
+                "status_message",
+            )
+        },
+        "attributes": _attributes(span.attributes),
+        "events": [
+            {"name": one.name, "at_ns": one.at_ns, "attributes": _attributes(one.attributes)}
+            for one in span.events
+        ],
+    }
+
+
+def _attributes(found: Mapping[str, Scalar | list[Scalar]]) -> dict[str, Any]:
+    return {
+        name: [_finite(one) for one in value] if isinstance(value, list) else _finite(value)
+        for name, value in found.items()
+    }
+
+
+def _finite(value: Scalar) -> Scalar:
+    """Say a number that JSON cannot hold as text: a service may have measured NaN, and the trace must still be shown."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def rfc3339(at: float) -> str:
+    """Say a moment (seconds since 1970) in UTC with milliseconds."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,74 @@
+"""Ready-made plans and policies by name, so that a first release needs neither.
+
+Before it: a request or a target that names one. After it: the values travel in the order; changing one here never
+changes a release that runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from controller.errors import InvalidInput
+from controller.model.plan import Plan, Policy, Step
+from controller.model.share import BasisPoints
+
+STANDARD = "standard"
+Value = TypeVar("Value", Plan, Policy)
+
+
+def _plan(name: str, *steps: tuple[int, float, float]) -> Plan:
+    """Build a plan from (per cent, hold seconds, deadline seconds)."""
+    return Plan(
+        name=name,
+        steps=tuple(
+            Step(share=BasisPoints(share * 100), hold_s=hold_s, deadline_s=deadline_s)
+            for share, hold_s, deadline_s in steps
+        ),
+    )
+
+
+PLANS: Mapping[str, Plan] = {
+    plan.name: plan
+    for plan in (
+        _plan(STANDARD, (5, 60, 900), (25, 120, 900), (50, 180, 900)),
+        _plan("fast", (10, 10, 300), (50, 20, 300)),
+        _plan("demo", (10, 2, 60), (30, 2, 60), (60, 2, 60)),
+    )
+}
+"""`demo` is for a stage with hundreds of requests a second: two seconds a step would prove little elsewhere."""
+
+POLICIES: Mapping[str, Policy] = {
+    policy.name: policy
+    for policy in (
+        Policy(name=STANDARD),
+        Policy(name="demo", max_error_rate=0.05, min_requests=30, warmup_s=1.0),
+    )
+}
+
+
+def plan(name: str) -> Plan:
+    """Return a ready-made plan.
+
+    Raises:
+        InvalidInput: No plan has that name; the message lists the known ones.
+    """
+    return _known(PLANS, name, "plan")
+
+
+def policy(name: str) -> Policy:
+    """Return a ready-made policy.
+
+    Raises:
+        InvalidInput: No policy has that name; the message lists the known ones.
+    """
+    return _known(POLICIES, name, "policy")
+
+
+def _known(known: Mapping[str, Value], name: str, field: str) -> Value:
+    if name not in known:
+        raise InvalidInput(
+            f"no such {field} is known; ready-made ones: {', '.join(known)}, or write one as an object",
+            field=field,
+        )
+    return known[name]

@@ -1,0 +1,170 @@
+"""Plans and policies as people write them, to `controller.model.plan` and back.
+
+People write per cent with at most two decimals; the model holds basis points and parts of one. Every written field has
+the model's default when it is left out. The ready-made ones are in `controller.plans.ready`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from controller.errors import InvalidInput
+from controller.model.plan import Fallback, Plan, Policy, Rail, Step
+from controller.model.share import BasisPoints
+from controller.plans.validation import Strict, validate, within
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", max_length=63)]
+Seconds = Annotated[float, Field(ge=0, le=30 * 86_400)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Fallbacks = Annotated[str, Field(pattern=r"^(rollback|wait|promote)$")]
+
+
+class StepShape(Strict):
+    """One rung: `{"share": 10, "hold_s": 60}`."""
+
+    share: Annotated[float, Field(gt=0, le=95, description="Per cent of the traffic, at most two decimals.")]
+    hold_s: Annotated[Seconds, Field(description="Least judged time, seconds.")] = 10.0
+    deadline_s: Annotated[
+        Seconds, Field(description="Judged seconds without a PASS until the policy decides.")
+    ] = 600.0
+    gate: Annotated[bool, Field(description="Wait here for a person.")] = False
+
+
+class PlanShape(Strict):
+    """A ladder of shares."""
+
+    name: Name = "custom"
+    steps: Annotated[list[StepShape], Field(min_length=1, max_length=100)]
+    ready_timeout_s: Annotated[
+        float, Field(ge=1, le=3_600, description="How long the version may take to become ready, seconds.")
+    ] = 120.0
+
+
+class RailShape(Strict):
+    """The absolute limit beside the threshold."""
+
+    min_requests: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+    max_failed_percent: Annotated[float, Field(ge=0.01, le=100)] = 50.0
+    window_s: Annotated[float, Field(ge=1, le=600)] = 10.0
+
+
+class PolicyShape(Strict):
+    """How a canary is judged."""
+
+    name: Name = "custom"
+    max_error_percent: Annotated[
+        Percent, Field(description="Above this part of failing canary requests it is rolled back.")
+    ] = 5.0
+    min_requests: Annotated[int, Field(ge=1, le=100_000_000)] = 50
+    warmup_s: Annotated[float, Field(ge=0, le=3_600)] = 5.0
+    rail: RailShape = RailShape()
+    on_inconclusive: Fallbacks = "rollback"
+    on_no_data: Fallbacks = "wait"
+    on_source_down: Fallbacks = "wait"
+
+
+def read_plan(document: object) -> Plan:
+    """Read a written plan.
+
+    Raises:
+        InvalidInput: A field is wrong; its path is relative to the plan.
+    """
+    return to_plan(validate(PlanShape, document))
+
+
+def read_policy(document: object) -> Policy:
+    """Read a written policy.
+
+    Raises:
+        InvalidInput: A field is wrong; its path is relative to the policy.
+    """
+    return to_policy(validate(PolicyShape, document))
+
+
+def to_plan(shape: PlanShape, *, prefix: str = "") -> Plan:
+    """Build the model's plan; `prefix` goes before the field of an error."""
+    return within(
+        prefix,
+        lambda: Plan(
+            name=shape.name,
+            steps=tuple(_step(step, index) for index, step in enumerate(shape.steps)),
+            ready_timeout_s=shape.ready_timeout_s,
+        ),
+    )
+
+
+def to_policy(shape: PolicyShape, *, prefix: str = "") -> Policy:
+    """Build the model's policy; `prefix` goes before the field of an error."""
+    return within(
+        prefix,
+        lambda: Policy(
+            name=shape.name,
+            max_error_rate=shape.max_error_percent / 100,
+            min_requests=shape.min_requests,
+            warmup_s=shape.warmup_s,
+            rail=Rail(
+                min_requests=shape.rail.min_requests,
+                max_failed=shape.rail.max_failed_percent / 100,
+                window_s=shape.rail.window_s,
+            ),
+            on_inconclusive=Fallback(shape.on_inconclusive),
+            on_no_data=Fallback(shape.on_no_data),
+            on_source_down=Fallback(shape.on_source_down),
+        ),
+    )
+
+
+def write_plan(plan: Plan) -> dict[str, Any]:
+    """Return a plan in the shape that `read_plan` reads."""
+    return {
+        "name": plan.name,
+        "steps": [
+            {
+                "share": percent(step.share),
+                "hold_s": step.hold_s,
+                "deadline_s": step.deadline_s,
+                "gate": step.gate,
+            }
+            for step in plan.steps
+        ],
+        "ready_timeout_s": plan.ready_timeout_s,
+    }
+
+
+def write_policy(policy: Policy) -> dict[str, Any]:
+    """Return a policy in the shape that `read_policy` reads."""
+    return {
+        "name": policy.name,
+        "max_error_percent": _hundredfold(policy.max_error_rate),
+        "min_requests": policy.min_requests,
+        "warmup_s": policy.warmup_s,
+        "rail": {
+            "min_requests": policy.rail.min_requests,
+            "max_failed_percent": _hundredfold(policy.rail.max_failed),
+            "window_s": policy.rail.window_s,
+        },
+        "on_inconclusive": policy.on_inconclusive.value,
+        "on_no_data": policy.on_no_data.value,
+        "on_source_down": policy.on_source_down.value,
+    }
+
+
+def percent(share: BasisPoints) -> float:
+    """Return a share as people write it: 1050 is 10.5."""
+    return share / 100
+
+
+def _hundredfold(part: float) -> float:
+    # 0.07 * 100 is 7.000000000000001; ten decimals are more than anybody writes.
+    return round(part * 100, 10)
+
+
+def _step(shape: StepShape, index: int) -> Step:
+    share = round(shape.share * 100)
+    if abs(shape.share * 100 - share) > 1e-6:
+        raise InvalidInput(
+            "expected at most two decimals (0.01 % is the finest)", field=f"steps.{index}.share"
+        )
+    return Step(share=BasisPoints(share), hold_s=shape.hold_s, deadline_s=shape.deadline_s, gate=shape.gate)
