@@ -2,8 +2,7 @@
 
 `SERINUS_GROUP__NAME` sets `group.name`; an unknown key is an error that names it. Every setting works on a fresh
 laptop without being set. Adapters get their own group. Plain pydantic models and thirty lines of loader, because the
-router starts with this file and pydantic-settings alone takes longer to import than the router may take to start
-(DECISIONS.md, 3).
+router imports this file and must start in less than a second (DECISIONS.md, 3).
 """
 
 from __future__ import annotations
@@ -114,6 +113,13 @@ class Judging(Group):
     """How many steps one worker judges at once."""
 
 
+class Worker(Group):
+    """The Temporal worker process."""
+
+    metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+    """Where /metrics is served on loopback; None serves none."""
+
+
 class Store(Group):
     """The ledger."""
 
@@ -160,6 +166,7 @@ class Settings(Group):
     envoy: Envoy = Envoy()
     telemetry: Telemetry = Telemetry()
     judging: Judging = Judging()
+    worker: Worker = Worker()
     store: Store = Store()
     notify: Notify = Notify()
     embedded: Embedded = Embedded()
@@ -257,6 +264,18 @@ def write(settings: Settings, path: Path) -> None:
     text = json.dumps(settings.model_dump(mode="python", exclude_none=True), default=_plain)
     path.touch(mode=0o600)
     path.write_text(text)
+
+
+def handed_on(path: Path, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a child process: ours without any setting, and the file that holds them all.
+
+    Args:
+        path: A file made by `write`.
+        environment: Instead of the process's own, for tests.
+    """
+    environment = os.environ if environment is None else environment
+    others = {key: value for key, value in environment.items() if not key.startswith(PREFIX)}
+    return {**others, FILE_VARIABLE: str(path)}
 
 
 def _plain(value: object) -> object:

@@ -236,10 +236,10 @@ class _Run:
             except RouterUnavailable as error:
                 log.error("close_not_confirmed", release=release.id, reason=error.message)
                 await self._tools.clock.sleep(RETRY_S)
-        if closure.kind is not ClosureKind.FAILED:
-            return self.closed(closure)
+        if closure.kind is not ClosureKind.FAILED or closure.verdict != verdict:
+            return self.closed(closure)  # somebody was faster; the first closure stands
         closed_at = self._tools.clock.wall_s()
-        log.info("release_closed", release=release.id, ground=verdict.ground, close_s=closed_at - verdict_at)
+        log.info("close_confirmed", release=release.id, ground=verdict.ground, close_s=closed_at - verdict_at)
         report = self._answer(Happening.STEP_FAILED, verdict)
         return replace(report, verdict_at=verdict_at, closed_at=closed_at, closure=closure.kind)
 

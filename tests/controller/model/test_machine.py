@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,20 +104,22 @@ def test_a_gate_is_passed_by_a_person_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ground", "field"),
+    ("ground", "policy"),
     [
-        (Ground.COLLECTING, "on_inconclusive"),
-        (Ground.NO_TRAFFIC, "on_no_data"),
-        (Ground.SOURCE_DOWN, "on_source_down"),
+        (Ground.COLLECTING, lambda choice: Policy("p", on_inconclusive=choice)),
+        (Ground.NO_TRAFFIC, lambda choice: Policy("p", on_no_data=choice)),
+        (Ground.SOURCE_DOWN, lambda choice: Policy("p", on_source_down=choice)),
     ],
 )
-def test_a_deadline_follows_the_policy_of_its_own_cause(ground: Ground, field: str) -> None:
+def test_a_deadline_follows_the_policy_of_its_own_cause(
+    ground: Ground, policy: Callable[[Fallback], Policy]
+) -> None:
     """No evidence, a dead source and an unclear canary are three causes with three answers."""
     event = Event(Happening.STEP_UNDECIDED, verdict=Verdict(Decision.HOLD, ground), reason="r")
 
-    rolled = go(STEPPING, event, policy=Policy("p", **{field: Fallback.ROLLBACK}))
-    waits = go(STEPPING, event, policy=Policy("p", **{field: Fallback.WAIT}))
-    goes_on = go(STEPPING, event, policy=Policy("p", **{field: Fallback.PROMOTE}))
+    rolled = go(STEPPING, event, policy=policy(Fallback.ROLLBACK))
+    waits = go(STEPPING, event, policy=policy(Fallback.WAIT))
+    goes_on = go(STEPPING, event, policy=policy(Fallback.PROMOTE))
 
     assert (rolled.phase, rolled.outcome) == (Phase.CLOSING, Outcome.ROLLED_BACK)
     assert (state_of(PLAN, waits), todo(PLAN, waits), waits.reason) == (State.WAITING, Task.HOLD_OPEN, "r")
