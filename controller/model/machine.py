@@ -210,8 +210,8 @@ def check(at: Position, kind: CommandKind) -> None:
         allowed = at.phase is Phase.STEPPING
     elif kind is CommandKind.RESUME:
         allowed = runs and at.is_paused
-    else:
-        allowed = runs and kind is CommandKind.PAUSE  # START is for the ledger; a release that runs never takes it
+    else:  # START is for the ledger: a release that runs never takes it
+        allowed = runs and kind is CommandKind.PAUSE
     if not allowed:
         where = "is not paused" if kind is CommandKind.RESUME and runs else f"is {at.phase.value}"
         raise CommandRefused(f"the release {where}: {kind.value} does not apply")

@@ -114,39 +114,36 @@ def envoy_bootstrap(
                 }
             ]
         },
-        "overload_manager": {
-            "resource_monitors": [
-                {
-                    "name": "envoy.resource_monitors.global_downstream_max_connections",
-                    "typed_config": {
-                        "@type": _TYPE
-                        + "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-                        "max_active_downstream_connections": DOWNSTREAM_CONNECTIONS,
-                    },
-                }
-            ]
-        },
-        "dynamic_resources": {
-            "ads_config": {
-                "api_type": "DELTA_GRPC",
-                "transport_api_version": "V3",
-                "grpc_services": [
-                    {
-                        "envoy_grpc": {
-                            "cluster_name": "router",
-                            "retry_policy": {
-                                "retry_back_off": {"base_interval": "0.1s", "max_interval": "0.5s"}
-                            },
-                        }
-                    }
-                ],
-            },
-            "cds_config": _ads(),
-        },
+        "overload_manager": {"resource_monitors": [_connection_limit()]},
+        "dynamic_resources": {"ads_config": _ads_stream(), "cds_config": _ads()},
         "static_resources": {
             "clusters": [_router_cluster(xds_socket)],
             "listeners": [_listener(listen_host, listen_port, access_log)],
         },
+    }
+
+
+def _connection_limit() -> Json:
+    return {
+        "name": "envoy.resource_monitors.global_downstream_max_connections",
+        "typed_config": {
+            "@type": _TYPE
+            + "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+            "max_active_downstream_connections": DOWNSTREAM_CONNECTIONS,
+        },
+    }
+
+
+def _ads_stream() -> Json:
+    """Build the one stream to the router; its back-off decides how long a restarted router waits for its proxies."""
+    stream = {
+        "cluster_name": "router",
+        "retry_policy": {"retry_back_off": {"base_interval": "0.1s", "max_interval": "0.5s"}},
+    }
+    return {
+        "api_type": "DELTA_GRPC",
+        "transport_api_version": "V3",
+        "grpc_services": [{"envoy_grpc": stream}],
     }
 
 
