@@ -1,0 +1,1 @@
+"""The catalog: what the shop sells. The target that the demo releases."""

@@ -1,0 +1,1 @@
+"""The storefront: the door of the shop. Every user request starts here."""
