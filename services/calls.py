@@ -1,17 +1,18 @@
-"""Calls from one service to another, with httpx: each is a span, and takes trace context and ids along.
+"""Calls from one service to another, with aiohttp: each is a span, and takes trace context and ids along.
 
-Before it: a request handler. After it: the proxy, which splits the calls between versions. One client a process, made
-once and instrumented by opentelemetry-instrumentation-httpx; the global propagator writes the headers.
+Before it: a request handler. After it: the proxy, which splits the calls between versions. One session a process, made
+at its first call and instrumented by opentelemetry-instrumentation-aiohttp-client; the global propagator writes the
+headers. aiohttp and not httpx, because a call costs a quarter of the CPU (DECISIONS.md, 13).
 """
 
 from __future__ import annotations
 
-import asyncio
-import ssl
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-import httpx
-from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+import aiohttp
+from opentelemetry.instrumentation._semconv import _StabilityMode
+from opentelemetry.instrumentation.aiohttp_client import create_trace_config
 from opentelemetry.trace import TracerProvider
 
 from services.conventions import NO_METRICS
@@ -21,8 +22,6 @@ LONGEST_BODY = 8 * 1024 * 1024
 
 _KEEP_IDLE_S = 60.0
 """Shorter than the proxy keeps an idle connection (Envoy: 1 h), so that a call never meets a closing one."""
-_MOST_IDLE = 4
-"""httpcore asks the kernel about every idle connection, twice a call: 16 instead of 4 cost a fifth of the call."""
 _MOST_IN_FLIGHT = 64
 """Far above what is in flight in health (rate times latency: 3); small enough that an overload ends at once."""
 
@@ -70,30 +69,16 @@ class Caller:
         timeout_s: float,
         max_in_flight: int = _MOST_IN_FLIGHT,
     ) -> None:
-        base = httpx.URL(url)
-        if base.scheme != "http" or not base.host:
+        base = urlsplit(url)
+        if base.scheme != "http" or not base.hostname:
             raise ValueError("edge_url: expected http://host:port")
-        self._base = f"http://{base.netloc.decode()}"
+        self._base = f"http://{base.netloc}"
+        self._tracers = tracers
+        self._host = host
         self._timeout_s = timeout_s
         self._max_in_flight = max_in_flight
         self._in_flight = 0
-        self._client = httpx.AsyncClient(
-            # Bodies as they are: nothing to inflate, so the cap on the body bounds the memory.
-            headers={"Host": host, "Accept-Encoding": "identity"},
-            # Each below the whole, so that the span of a hung call ends as an error instead of being cancelled.
-            timeout=httpx.Timeout(timeout_s * 0.8, connect=timeout_s * 0.4),
-            limits=httpx.Limits(
-                max_connections=max_in_flight,
-                max_keepalive_connections=_MOST_IDLE,
-                keepalive_expiry=_KEEP_IDLE_S,
-            ),
-            # Loads no certificates, which takes 20 ms and is not needed; https would be refused, not trusted.
-            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-            trust_env=False,
-        )
-        HTTPXClientInstrumentor.instrument_client(
-            self._client, tracer_provider=tracers, meter_provider=NO_METRICS
-        )
+        self._session: aiohttp.ClientSession | None = None
 
     async def get(self, path: str) -> Answer:
         """Fetch a path; whatever status comes back is an answer.
@@ -111,24 +96,43 @@ class Caller:
             raise CallFailed("too_many")
         self._in_flight += 1
         try:
-            async with (
-                asyncio.timeout(self._timeout_s),
-                self._client.stream("GET", self._base + path) as response,
-            ):
-                return Answer(response.status_code, await _read(response))
-        except (httpx.TransportError, TimeoutError) as error:
+            async with self._open().get(self._base + path, allow_redirects=False) as response:
+                return Answer(response.status, await _read(response))
+        except (aiohttp.ClientError, OSError) as error:
             raise CallFailed(_reason(error)) from error
         finally:
             self._in_flight -= 1
 
+    def _open(self) -> aiohttp.ClientSession:
+        """Return the session; it belongs to the running loop, so the first call makes it."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                headers={"Host": self._host, "Accept-Encoding": "identity"},
+                # Bodies as they are: nothing to inflate, so the cap on the body bounds the memory.
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                connector=aiohttp.TCPConnector(limit=self._max_in_flight, keepalive_timeout=_KEEP_IDLE_S),
+                timeout=aiohttp.ClientTimeout(total=self._timeout_s),
+                trace_configs=[_traced(self._tracers)],
+            )
+        return self._session
+
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        if self._session is not None:
+            await self._session.close()
 
 
-async def _read(response: httpx.Response) -> bytes:
+def _traced(tracers: TracerProvider) -> aiohttp.TraceConfig:
+    # The variable that chooses stable names is read by the global instrumentor only; here it is an argument.
+    return create_trace_config(
+        tracer_provider=tracers, meter_provider=NO_METRICS, sem_conv_opt_in_mode=_StabilityMode.HTTP
+    )
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
-    async for piece in response.aiter_raw():
+    async for piece in response.content.iter_any():
         body += piece
         if len(body) > LONGEST_BODY:
             raise CallFailed("too_large")
@@ -137,11 +141,11 @@ async def _read(response: httpx.Response) -> bytes:
 
 def _reason(error: Exception) -> str:
     match error:
-        case httpx.TimeoutException() | TimeoutError():
+        case TimeoutError():
             return "timeout"
-        case httpx.ConnectError():
+        case aiohttp.ClientConnectorError():
             return "refused"
-        case httpx.RemoteProtocolError() if not str(error).startswith(("Server disconnected", "peer closed")):
+        case aiohttp.ClientResponseError() | aiohttp.InvalidURL():
             return "garbage"
         case _:
             return "reset"
