@@ -19,6 +19,9 @@ CORRELATION_HEADER = "X-Correlation-ID"
 CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """What we accept from outside; anything else is replaced, never repaired."""
 
+TALKATIVE = ("alembic", "httpx", "temporalio.worker", "uvicorn")
+"""Libraries whose info is prose about themselves, at each start or request; our own events say what matters of it."""
+
 
 def configure(process: str, level: str = "info") -> None:
     """Send structlog and the standard library's logging to stderr as JSON lines.
@@ -46,7 +49,8 @@ def configure(process: str, level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for talkative in TALKATIVE:
+        logging.getLogger(talkative).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

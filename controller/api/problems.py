@@ -15,15 +15,18 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from controller.errors import SerinusError, TargetBusy, Unavailable
 from controller.observability import logger
 from controller.plans.text import shown
-from controller.plans.validation import MOST_ERRORS, FieldError, InvalidFields
+from controller.plans.validation import MOST_ERRORS, FieldError, InvalidFields, plainly
 
 log = logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+METHODS = ("GET", "PUT", "POST", "DELETE")
+"""All that any of our resources takes."""
 
 
 class Refused(SerinusError):
@@ -138,10 +141,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
     found = error.errors()
     errors = [
-        FieldError(
-            field=".".join(shown(part) for part in one["loc"][1:]),
-            expected="this field is required" if one["type"] == "missing" else str(one["msg"])[:200].lower(),
-        )
+        FieldError(field=".".join(shown(part) for part in one["loc"][1:]), expected=plainly(one))
         for one in found[:MOST_ERRORS]
     ]
     return problem(
@@ -160,13 +160,27 @@ async def _on_http(request: Request, error: Exception) -> Response:
         405: ("method_not_allowed", "this resource does not take that method; Allow lists those it does"),
     }
     code, detail = texts.get(error.status_code, ("refused", "the request cannot be taken as it is"))
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods(request))
     return problem(
         status=error.status_code,
         code=code,
         detail=detail,
         correlation_id=correlation_of(request),
-        headers=error.headers,
+        headers=headers,
     )
+
+
+def _methods(request: Request) -> list[str]:
+    """Return the methods that some route takes at this path; the router names those of the first route alone."""
+    routes = request.app.router.routes
+    scopes = {method: {**request.scope, "method": method} for method in METHODS}
+    return [
+        method
+        for method in METHODS
+        if any(route.matches(scopes[method])[0] is Match.FULL for route in routes)
+    ]
 
 
 def _single(error: SerinusError) -> tuple[FieldError, ...]:

@@ -18,19 +18,16 @@ from controller.model.target import DEFAULT_ENVIRONMENT, Protocol, Target
 from controller.plans import ready
 from controller.plans.schema import PlanShape, PolicyShape, to_plan, to_policy
 from controller.plans.text import parse
-from controller.plans.validation import Shape, Strict, validate
+from controller.plans.validation import NAME, VERSION, VISIBLE, Shape, Strict, validate
 from controller.releases.request import Caller, StartRequest
 
 KEY = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 ACTOR = "api-token"
 """There is one token, so there is one actor; logins bring names."""
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", max_length=63)]
-Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$", max_length=63)]
-# No control characters and no direction marks: the text is shown on terminals and in alerts.
-Text = Annotated[
-    str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]*$")
-]
+Name = Annotated[str, Field(pattern=NAME, max_length=63)]
+Version = Annotated[str, Field(pattern=VERSION, max_length=63)]
+Text = Annotated[str, Field(max_length=500, pattern=VISIBLE)]
 
 
 def _form(value: object) -> str:

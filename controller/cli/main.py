@@ -24,8 +24,6 @@ MODULES = (
     "controller.cli.stack",
     "controller.cli.demo",
     "controller.cli.doctor",
-    "controller.cli.demo",
-    "controller.cli.doctor",
     "controller.cli.processes",
 )
 PACKAGES = ("controller", "workflows", "services")

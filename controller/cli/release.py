@@ -201,7 +201,7 @@ def _tell(command: str, release_id: str, reason: str, key: str | None, output: O
     if output is Output.JSON:
         shown.as_json(release)
     else:
-        shown.line(f"{release['id']} {command} was taken: {watch.standing(release)}")
+        shown.line(f"{release['id']} takes {command}; last seen: {watch.standing(release)}")
 
 
 def _safe(release_id: str) -> str:

@@ -38,11 +38,8 @@ def as_json(value: object) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table; every cell is plain text."""
-    from rich.table import Table
-    from rich.text import Text
-
-    found = Table(*columns, box=None, pad_edge=False)
-    for row in rows:
-        found.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    console().print(found)
+    """Print a table, one line a row; nothing is clipped, since people copy ids and programs cut them out."""
+    cells = [tuple(columns), *(tuple("" if cell is None else str(cell) for cell in row) for row in rows)]
+    widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
+    for row in cells:
+        line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 def up() -> None:
     """Run everything on this machine: Temporal, Envoy, router, API, worker, telemetry and a small shop."""
-    asyncio.run(_up(settings.load(), Terminal(highlight=False).print))
+    asyncio.run(_up(settings.load(), words(Terminal(highlight=False))))
 
 
 async def _up(loaded: Settings, say: Callable[[str], None]) -> None:
@@ -126,6 +126,11 @@ class Terminal(Console):
     def on_broken_pipe(self) -> None:
         """Say no more."""
         self.quiet = True
+
+
+def words(terminal: Terminal) -> Callable[[str], None]:
+    """Return what prints one line; it is never cut in two, or a link in it could not be clicked or copied."""
+    return lambda text: terminal.print(text, soft_wrap=True)
 
 
 def escape(text: str) -> str:

@@ -149,10 +149,13 @@ def standing(found: Mapping[str, Any]) -> str:
 
 def users(report: Mapping[str, Any]) -> str:
     """Say what users see in one line."""
-    return (
+    said = (
         f"users: {report['requests']} requests at {report['rate']:g}/s, {report['errors']} errors, "
-        f"p50 {report['p50_ms']} ms, p99 {report['p99_ms']} ms"
+        f"p50 {report['p50_ms']:.1f} ms, p99 {report['p99_ms']:.1f} ms"
     )
+    if not report.get("dropped"):
+        return said
+    return f"{said}; this machine is too busy for {report['rate']:g}/s ({report['dropped']} not sent): try a smaller --rate"
 
 
 def _parts(status: Sequence[Mapping[str, object]]) -> Text:

@@ -172,7 +172,7 @@ class Lines(View):
 
     def event(self, data: dict[str, Any]) -> None:
         """Write one line."""
-        self._write(f"{str(data.get('at', ''))[11:19]} {data.get('kind', ''):<20} {data.get('text', '')}")
+        self._write(f"{str(data.get('at', ''))[11:19]} {data.get('kind', ''):<21} {data.get('text', '')}")
 
     def progress(self, data: dict[str, Any]) -> None:
         """Write a line when state, step or share changed; the numbers alone would flood a log."""

@@ -14,7 +14,10 @@ PROBE_DEADLINE_S = 2.0
 
 
 def listens(address: Address) -> Probe:
-    """Ready when somebody accepts connections there."""
+    """Ready when somebody accepts connections there.
+
+    The kernel accepts them even for a process that hangs, so this alone says nothing about a part that was ready once.
+    """
 
     async def probe() -> str:
         try:
@@ -23,6 +26,18 @@ def listens(address: Address) -> Probe:
         except (OSError, TimeoutError):
             return f"nobody listens on {address}"
         writer.close()
+        return ""
+
+    return probe
+
+
+def all_of(*probes: Probe) -> Probe:
+    """Ready when every one is; says the first reason why not."""
+
+    async def probe() -> str:
+        for one in probes:
+            if reason := await one():
+                return reason
         return ""
 
     return probe

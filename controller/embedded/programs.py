@@ -15,7 +15,7 @@ from pathlib import Path
 
 from controller.embedded.folders import private_folder
 from controller.embedded.ports import LOOPBACK
-from controller.embedded.probes import Probe, answers, listens, runs
+from controller.embedded.probes import Probe, all_of, answers, listens, runs
 from controller.embedded.site import Site
 from controller.embedded.supervisor import Part
 from controller.embedded.wire import Address
@@ -71,7 +71,9 @@ def temporal(site: Site) -> Part:
         "temporal",
         tuple(command),
         site.environment,
-        probe=listens(Address(site.temporal_port)),
+        probe=all_of(
+            listens(Address(site.temporal_port)), answers(Address(site.temporal_ui_port), "/healthz")
+        ),
         rank=RANK_TEMPORAL,
     )
 
@@ -114,7 +116,12 @@ def ours(site: Site) -> tuple[Part, ...]:
     controller = _command(site, "controller", RANK_ORCHESTRATION)
     worker = _command(site, "worker", RANK_ORCHESTRATION)
     return (
-        replace(router, probe=listens(Address(socket=settings.router_socket))),
+        replace(
+            router,
+            probe=all_of(
+                listens(Address(socket=settings.router_socket)), _measures(settings.router.metrics_port)
+            ),
+        ),
         replace(telemetry, probe=answers(Address(settings.telemetry.port), "/health")),
         replace(controller, probe=answers(Address(settings.api.port), "/health")),
         replace(worker, probe=_measures(settings.worker.metrics_port), grace_s=8.0),
@@ -122,7 +129,7 @@ def ours(site: Site) -> tuple[Part, ...]:
 
 
 def _measures(port: int | None) -> Probe:
-    """Ready when it shows its metrics: all that a worker serves."""
+    """Ready when it shows its metrics: what a worker and a router answer over HTTP."""
     return runs if port is None else answers(Address(port), "/metrics")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def choose_site(
         settings: What was asked for: ports in it are first choices.
         state_dir: Absolute, ours, claimed.
         channels: Returns alert channels beside those of the settings.
-        undo: Gives the ports back.
+        undo: Gives the ports back and removes the folder of the sockets, unless the settings name it.
 
     Raises:
         ConfigurationError: A folder is not ours, or no port is free.
@@ -70,6 +71,7 @@ def choose_site(
         runtime = folders.checked_runtime_folder(settings.runtime_dir.absolute())
     else:
         runtime = folders.runtime_folder(common, state_dir)
+        undo.callback(shutil.rmtree, runtime, ignore_errors=True)
     ports = Ports(memory=state_dir / "ports.json", locks=folders.private_folder(common / "ports"))
     undo.callback(ports.close)
     chosen = _with_ports(settings, ports).model_copy(

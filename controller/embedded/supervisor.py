@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -275,4 +276,13 @@ class Supervisor:
 
 def _ending(code: int, last_words: str) -> str:
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    return f"{how}; last words: {last_words}" if last_words and code != 0 else how
+    return f"{how}; last words: {last_words}" if code != 0 and _explains(last_words) else how
+
+
+def _explains(last_words: str) -> bool:
+    """Say whether a line can tell why a part ended; a note of its ordinary work cannot."""
+    try:
+        found = json.loads(last_words)
+    except ValueError:
+        return bool(last_words)
+    return not isinstance(found, dict) or found.get("level") not in ("debug", "info")

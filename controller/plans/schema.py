@@ -13,9 +13,9 @@ from pydantic import Field
 from controller.errors import InvalidInput
 from controller.model.plan import Fallback, Plan, Policy, Rail, Step
 from controller.model.share import BasisPoints
-from controller.plans.validation import Strict, validate, within
+from controller.plans.validation import NAME, Strict, validate, within
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", max_length=63)]
+Name = Annotated[str, Field(pattern=NAME, max_length=63)]
 Seconds = Annotated[float, Field(ge=0, le=30 * 86_400)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Fallbacks = Annotated[str, Field(pattern=r"^(rollback|wait|promote)$")]

@@ -21,9 +21,13 @@ from controller.embedded.demo.receiver import Alert, Receiver
 from controller.embedded.demo.traffic import Traffic
 from controller.embedded.stack import Stack
 from controller.errors import NotFound, SerinusError, Unavailable
+from controller.plans import ready
+from controller.plans.schema import percent
 
 GOOD, BAD = "v2", "v3"
 TARGET = "catalog"
+RULES = "demo"
+"""Name of the ready-made plan and policy."""
 ORDER_WITHIN_S = 20.0
 RELEASE_WITHIN_S = 120.0
 ALERT_WITHIN_S = 20.0
@@ -148,7 +152,7 @@ class Story:
         """Wait until enough users have come, let them go, and sum up.
 
         Raises:
-            StoryFailed: Too few came.
+            StoryFailed: Too few came, or some got errors that no canary had a part in.
         """
         deadline_s = time.monotonic() + 2 * LEAST_USERS / self._traffic.rate
         while self._traffic.report().get("requests", 0) < LEAST_USERS:
@@ -162,6 +166,11 @@ class Story:
             raise StoryFailed(
                 f"only {seen.requests} user requests were counted, at least {LEAST_USERS} must be"
             )
+        if seen.errors_outside_canary:
+            raise StoryFailed(
+                f"{seen.errors_outside_canary} of {seen.requests} user requests failed though no canary had a part in "
+                f"them; if this machine is too busy for {self._traffic.rate:g} requests/s, try a smaller --rate"
+            )
         return seen
 
     async def stay(self) -> None:
@@ -171,12 +180,10 @@ class Story:
             await asyncio.sleep(STAY_EVERY_S)
 
     async def _set_the_scene(self) -> None:
+        self._traffic.forget()
         running = (await self._stack.api.get(f"/releases?target={TARGET}&active=true"))["releases"]
         if running:
-            self._stage.say(
-                f"release {running[0]['id']} is in flight from an earlier run; letting it end first"
-            )
-            await self._follow(running[0]["id"], until_done=True)
+            await self._clear(running[0]["id"])
         if (await self._stack.api.get(f"/targets/{TARGET}"))["stable"] != shop.FIRST_STABLE:
             self._stage.say(f"{TARGET} goes back to {shop.FIRST_STABLE}, as in the first run")
             # Ready first: the API moves traffic at once, as it was told.
@@ -186,11 +193,19 @@ class Story:
         self._stage.say(
             f"{self._traffic.rate:g} requests a second come to the storefront, which calls the {TARGET}"
         )
+        self._stage.say(about_the_rules())
+
+    async def _clear(self, release: str) -> None:
+        """End a release that an earlier run has left: it may have waited for a person since its users went."""
+        self._stage.say(f"release {release} is in flight from an earlier run; aborting it, to begin anew")
+        why = {"reason": "the demo begins anew"}
+        await self._stack.api.send("POST", f"/releases/{release}/abort", why, {})
+        await self._follow(release, until_done=True)
 
     async def _release(self, version: str) -> tuple[dict[str, Any], float, float]:
         """Order a release and follow it; returns it, when its outcome was seen, and how long that took."""
         began = time.monotonic()
-        order = {"target": TARGET, "version": version, "plan": "demo", "policy": "demo"}
+        order = {"target": TARGET, "version": version, "plan": RULES, "policy": RULES}
         ordered = await self._order(order)
         self._stage.say(f"release {ordered['id']}: {TARGET} {ordered['stable']} -> {version}")
         found = await self._follow(ordered["id"], until_done=False)
@@ -266,6 +281,17 @@ class Story:
                 return str(traces[0]["trace_id"])
             await asyncio.sleep(5 * LOOK_EVERY_S)
         return ""
+
+
+def about_the_rules() -> str:
+    """Say by which plan and policy the demo releases, and that they are no example for real life."""
+    plan, policy = ready.plan(RULES), ready.policy(RULES)
+    ladder = ", ".join(f"{percent(step.share):g}" for step in plan.steps)
+    return (
+        f"both releases go by a plan and a policy made for the demo: {ladder} % of the traffic, each held for "
+        f"{plan.steps[0].hold_s:g} s, {policy.warmup_s:g} s of warm-up, at most {policy.max_error_rate:.0%} errors; "
+        "real ones take minutes"
+    )
 
 
 def result(told: Told, seen: Users, *, started_at: float) -> dict[str, Any]:

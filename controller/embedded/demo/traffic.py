@@ -17,6 +17,8 @@ from controller.errors import Unavailable
 
 RANK = 90
 """Users leave before anything that serves them."""
+GRACE_S = 8.0
+"""Longer than a user waits for an answer (5 s): the last ones are counted before the final report is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,13 @@ class Traffic:
     def _failures(self) -> Path:
         return self._folder / "failures.jsonl"
 
-    def begin(self) -> None:
-        """Let the users come."""
+    def forget(self) -> None:
+        """Remove what the users of an earlier run left: it must not be shown or counted as this run's."""
         for left in (self._report, self._failures):
             left.unlink(missing_ok=True)
+
+    def begin(self) -> None:
+        """Let the users come."""
         command = [
             *(sys.executable, "-m", "services.load"),
             *("--url", f"http://127.0.0.1:{self.stack.settings.envoy.port}"),
@@ -60,6 +65,7 @@ class Traffic:
                 self.stack.site.environment,
                 probe=self._has_begun,
                 rank=RANK,
+                grace_s=GRACE_S,
                 hung_after_s=None,
                 is_restarted=False,
             )
@@ -80,9 +86,16 @@ class Traffic:
         return self._read()
 
     def users(self) -> Users:
-        """Sum up what users saw; to be called after `end`."""
+        """Sum up what users saw; to be called after `end`.
+
+        Raises:
+            Unavailable: The generator was gone before it had counted its last users.
+        """
+        report = self._read()
+        if not report.get("is_final"):
+            raise Unavailable(f"the load generator wrote no final report; see {self.stack.logs / 'load.log'}")
         failures = self._failures.read_text().splitlines() if self._failures.exists() else []
-        return users(self._read(), failures, self.canary())
+        return users(report, failures, self.canary())
 
     def canary(self, release: str | None = None) -> list[CanaryLine]:
         """Return the canary requests in Envoy's access log, of one release or of all."""

@@ -129,6 +129,80 @@ async def test_what_is_not_strict_json_is_refused() -> None:
             check(await client.post("/v1/releases", content=body, headers=headers), world, name)
 
 
+@pytest.mark.parametrize("name", ["nan", "infinity", "huge", "negative_zero", "long_integer", "wide_integer"])
+async def test_a_number_that_is_none_names_its_field(name: str) -> None:
+    """A share that JSON or a double cannot hold is named like any other wrong share."""
+    async with a_world() as world, world.client() as client:
+        headers = {"Content-Type": "application/json"}
+
+        answer = await client.post("/v1/releases", content=RAW[name], headers=headers)
+
+        assert check(answer, world, name)["field"] == "plan.steps.0.share"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "expected"),
+    [
+        ("GET", "/v1/releases?limit=x", None, "expected a whole number"),
+        ("GET", "/v1/releases?limit=0", None, "expected it to be greater than or equal to 1"),
+        ("GET", "/v1/releases?active=x", None, "expected true or false"),
+        ("GET", "/v1/releases?target=" + "x" * 64, None, "expected at most 63 characters"),
+        (
+            "GET",
+            "/v1/traces?correlation_id=a%20b",
+            None,
+            "expected text that matches ^[A-Za-z0-9._-]{1,128}$",
+        ),
+        ("POST", "/v1/releases", start(plan={"steps": []}), "expected at least 1 item"),
+        ("POST", "/v1/releases", start(plan=5), "expected a name or a JSON object"),
+        ("POST", "/v1/releases", start(policy=[]), "expected a name or a JSON object"),
+        ("POST", "/v1/releases", start(plan={"steps": {}}), "expected a list"),
+        ("POST", "/v1/releases", plan(share="5"), "expected a number"),
+        ("POST", "/v1/releases", plan(gate=1), "expected true or false"),
+        ("POST", "/v1/releases", start(target=5), "expected text"),
+        (
+            "POST",
+            "/v1/releases",
+            start(target="A b"),
+            "expected lower-case letters, digits and hyphens, at most 63",
+        ),
+        (
+            "POST",
+            "/v1/releases",
+            start(version="v 1"),
+            "expected letters, digits, dots, underscores and hyphens, at most 63",
+        ),
+        ("POST", "/v1/releases/rel-1/abort", {"reason": "a\x1bb"}, "expected one line of visible text"),
+    ],
+)
+async def test_what_was_expected_is_said_in_plain_words(
+    method: str, path: str, body: object, expected: str
+) -> None:
+    """Nobody has to know Python, pydantic or our class names to mend a request; patterns are shown as they are."""
+    async with a_world() as world, world.client() as client:
+        answer = await client.request(method, path, json=body)
+
+        assert check(answer, world, path)["detail"] == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/releases", {"GET", "POST"}),
+        ("/v1/targets/catalog", {"GET", "PUT", "DELETE"}),
+        ("/v1/releases/rel-1/abort", {"POST"}),
+        ("/health", {"GET"}),
+    ],
+)
+async def test_a_wrong_method_lists_all_right_ones(path: str, allowed: set[str]) -> None:
+    """Allow names every method of the resource, not those of the first route that fits."""
+    async with a_world() as world, world.client() as client:
+        answer = await client.request("PATCH", path)
+
+        check(answer, world, path)
+        assert set(answer.headers["allow"].split(", ")) == allowed
+
+
 @pytest.mark.parametrize(
     "reason",
     ["a\nb", "\x1b[31mred", "\x00", "x" * 501, "\u202eevil", "zero\u200bwidth", 5, None, ["x"]],

@@ -172,6 +172,27 @@ def test_list_and_show_tell_where_releases_are(serving: Serving, capsys: Capture
     assert "rolled back: because" in capsys.readouterr().out
 
 
+def test_a_list_in_a_pipe_is_whole(serving: Serving, capsys: Capture) -> None:
+    """Every row is one line with the whole id, however narrow the terminal: people copy it, programs cut it out."""
+    release = a_release(serving)
+
+    assert run(["release", "list"]) == 0
+
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split() == ["ID", "TARGET", "VERSION", "STATE", "OUTCOME", "SHARE", "STARTED"]
+    assert row.split()[0] == release
+    assert row.endswith("Z")
+
+
+def test_an_answer_to_a_command_does_not_claim_its_effect(serving: Serving, capsys: Capture) -> None:
+    """The ledger follows the workflow a moment later: what is shown is what was seen last."""
+    release = a_release(serving)
+
+    assert run(["release", "pause", release]) == 0
+
+    assert f"{release} takes pause; last seen: stepping" in capsys.readouterr().out
+
+
 def test_text_from_outside_is_no_markup(serving: Serving, capsys: Capture) -> None:
     """A text that looks like the terminal library's markup is printed as it is."""
     release = a_release(serving)

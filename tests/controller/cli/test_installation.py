@@ -16,6 +16,11 @@ def test_this_installation_is_whole() -> None:
     main.check_installation()
 
 
+def test_every_command_is_added_once() -> None:
+    """A module that is listed twice would add its commands twice."""
+    assert len(set(main.MODULES)) == len(main.MODULES)
+
+
 @pytest.mark.process
 def test_a_strangers_package_is_refused(tmp_path: Path) -> None:
     """With somebody else's `workflows` before ours the command ends with 78 and says which package lies where."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from controller.cli.stage import LiveScreen, Screen
+from controller.cli.stage import LiveScreen, Screen, users
 
 RELEASE: Mapping[str, Any] = {
     "id": "rel-1",
@@ -59,6 +59,17 @@ def test_plain_lines_hold_no_control_characters() -> None:
     assert "\x1b" not in written.getvalue()
     assert "router ready" in written.getvalue()
     assert "1200 requests at 300/s, 7 errors" in written.getvalue()
+
+
+def test_a_machine_that_cannot_keep_up_is_said() -> None:
+    """Errors of an overloaded machine are not the canary's: people learn why, and what to do."""
+    assert "--rate" not in users({**REPORT, "dropped": 0})
+
+    said = users({**REPORT, "dropped": 41, "p50_ms": 792.193})
+
+    assert "p50 792.2 ms" in said
+    assert "41 not sent" in said
+    assert "--rate" in said
 
 
 def test_on_a_terminal_parts_traffic_and_counts_of_both_versions_are_drawn() -> None:

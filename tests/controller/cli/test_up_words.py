@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from controller import observability
-from controller.cli.stack import Narrator, Terminal, or_stopped, to_file
+from controller.cli.stack import Narrator, Terminal, addresses, or_stopped, to_file, words
+from controller.embedded.stack import Urls
 from controller.embedded.supervisor import Event
 from controller.errors import Unavailable
 
@@ -59,6 +60,26 @@ def test_a_reader_who_has_gone_does_not_end_the_run() -> None:
 
     assert console.quiet
     file.detach().close()
+
+
+def test_a_link_in_a_pipe_is_whole() -> None:
+    """The clickable URL with its token stays on its line, or nobody can click or copy it."""
+    written = io.StringIO()
+    urls = Urls(
+        api="http://127.0.0.1:8640",
+        docs="http://127.0.0.1:8640/docs",
+        console=f"http://127.0.0.1:8640/?token={'t' * 43}",
+        temporal="http://127.0.0.1:8233",
+        storefront="http://storefront.localhost:8080/",
+        telemetry="http://127.0.0.1:4318",
+    )
+
+    say = words(Terminal(file=written, width=60, highlight=False))
+    for line in addresses(urls):
+        say(line)
+
+    assert written.getvalue().splitlines()[0].endswith(urls.console)
+    assert len(written.getvalue().splitlines()) == len(addresses(urls))
 
 
 async def test_work_that_is_done_is_done() -> None:

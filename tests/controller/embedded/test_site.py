@@ -51,6 +51,19 @@ async def test_a_runtime_folder_of_ones_own_is_used(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o700
 
 
+async def test_a_run_that_ends_leaves_no_folder_of_sockets(tmp_path: Path) -> None:
+    """The folder that was made for a run goes with it, with whatever a killed part left there; one's own stays."""
+    async with AsyncExitStack() as undo:
+        made = (await _chosen(load({}), tmp_path / "state", undo)).settings.sockets
+        (made / "envoy.sock").touch()
+    async with AsyncExitStack() as undo:
+        settings = load({"SERINUS_RUNTIME_DIR": str(tmp_path / "run")})
+        own = (await _chosen(settings, tmp_path / "other", undo)).settings.sockets
+
+    assert not made.exists()
+    assert own.is_dir()
+
+
 async def test_children_keep_compiled_modules_where_none_may_lie_beside_the_sources(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

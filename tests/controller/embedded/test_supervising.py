@@ -109,6 +109,25 @@ async def test_a_part_that_cannot_live_is_named_with_its_last_words(world: World
         await world.supervisor.ready(within_s=0.6)
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"event": "lease_granted", "level": "info", "share": 10}', False),
+        ('{"event": "ledger_lost", "level": "error"}', True),
+        ("[1, 2]", True),
+    ],
+)
+async def test_a_note_of_ordinary_work_is_no_last_word(world: World, line: str, said: bool) -> None:
+    """What a part logged as information before it was killed does not explain its end; trouble and plain text do."""
+    world.supervisor.add(world.part("router", f"print({line!r}); raise SystemExit(3)"))
+
+    await _until(lambda: "exited" in world.kinds("router"))
+
+    [exited, *_] = [event for event in world.events if event.kind == "exited"]
+    assert exited.text.startswith("exit code 3")
+    assert ("last words" in exited.text) == said
+
+
 async def test_a_program_that_does_not_exist_is_tried_again_and_said(world: World) -> None:
     """A missing binary is trouble, not the end of the supervisor."""
     world.supervisor.add(Part("envoy", ("/does/not/exist",)))

@@ -92,6 +92,37 @@ def test_a_duplicate_key_is_named_only_when_harmless() -> None:
     assert script.value.field == UNNAMED
 
 
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (b"NaN", "NaN"),
+        (b"-Infinity", "NaN"),
+        (b"1e999", "too large"),
+        (b"9" * 5_000, "64 bits"),
+        (b'"\\ud800"', "surrogate"),
+        (b'{"x": 1, "x": 2}', "once"),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_path(value: bytes, problem: str) -> None:
+    """Whatever a value is that no JSON may hold, the answer says where it stands."""
+    with pytest.raises(InvalidInput, match=problem) as caught:
+        parse(b'{"plan": {"steps": [{"share": 5}, {"share": ' + value + b"}]}}")
+
+    assert caught.value.field == "plan.steps.1.share" + (".x" if problem == "once" else "")
+
+
+def test_a_long_path_stays_short() -> None:
+    """A path of many long names is clipped, since an answer has to stay small."""
+    names = [f"{'n' * 60}{depth}" for depth in range(MAX_DEPTH - 2)]
+    body = "".join(f'{{"{name}": ' for name in names) + "NaN" + "}" * len(names)
+
+    with pytest.raises(InvalidInput) as caught:
+        parse(body.encode())
+
+    assert caught.value.field is not None
+    assert len(caught.value.field) <= 256
+
+
 @given(st.binary(max_size=200))
 def test_bytes_never_break_it(body: bytes) -> None:
     """Any bytes are a value or an InvalidInput."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -88,9 +89,13 @@ class ScriptedTraffic:
 
     rate = 50_000.0
 
-    def __init__(self, *, requests: int = 1000) -> None:
+    def __init__(self, *, requests: int = 1000, outside: int = 0) -> None:
         self._requests = requests
+        self._outside = outside
         self.is_dead = False
+
+    def forget(self) -> None:
+        pass
 
     def begin(self) -> None:
         pass
@@ -104,7 +109,7 @@ class ScriptedTraffic:
         return {"requests": self._requests}
 
     def users(self) -> Users:
-        return Users(self._requests, 1, 0)
+        return Users(self._requests, 1 + self._outside, self._outside)
 
     def canary(self, release: str | None = None) -> list[CanaryLine]:
         return [CanaryLine(10.0, "who", True), CanaryLine(12.5, "else", False)]
@@ -136,6 +141,59 @@ def _story(
 
 
 AS_TOLD = {"v2": "promoted", "v3": "rolled_back"}
+
+
+async def test_a_release_in_flight_is_aborted_first() -> None:
+    """A run that was killed in mid-release leaves one, which may wait for a person for ever: the story ends it."""
+
+    class Interrupted(ScriptedApi):
+        """One release of an earlier run, which ends only when it is aborted."""
+
+        aborted = False
+
+        async def get(self, path: str) -> Any:
+            if path.startswith("/releases?"):
+                return {"releases": [{"id": "rel-v2"}]}
+            return {**await super().get(path), "is_active": not self.aborted}
+
+        async def send(
+            self, method: str, path: str, payload: Mapping[str, Any], headers: Mapping[str, str]
+        ) -> Any:
+            if path == "/releases/rel-v2/abort":
+                self.aborted = True
+                return {}
+            return await super().send(method, path, payload, headers)
+
+    stage = Words()
+
+    async with asyncio.timeout(5):
+        await _story(Interrupted(AS_TOLD, failed=7), stage=stage).tell()
+
+    assert "in flight from an earlier run" in stage.said[0]
+
+
+async def test_errors_that_no_canary_caused_are_another_ending() -> None:
+    """Stable must serve everybody throughout: a demo in which it did not has failed, with the count as the reason."""
+    story = _story(ScriptedApi(AS_TOLD, failed=7), traffic=ScriptedTraffic(outside=3))
+
+    await story.tell()
+
+    with pytest.raises(StoryFailed, match=r"3 of 1000 user requests failed.*--rate"):
+        await story.count_users()
+
+
+async def test_the_demo_says_that_its_rules_are_its_own() -> None:
+    """Nobody should copy two-second steps into real life: they are named before the first release."""
+    stage = Words()
+
+    await _story(ScriptedApi(AS_TOLD, failed=7), stage=stage).tell()
+
+    [line] = [line for line in stage.said if "made for the demo" in line]
+    assert "10, 30, 60 %" in line
+    assert "2 s" in line
+    assert stage.said.index(line) < next(
+        i for i, said in enumerate(stage.said) if said.startswith("release ")
+    )
 
 
 async def test_a_story_as_told_has_its_numbers_from_the_log_and_the_verdict() -> None:
