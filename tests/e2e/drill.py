@@ -143,6 +143,14 @@ class Drill:
         await until(has_ended, within_s=within_s, what=f"{release} ends")
         return await self.release(release)
 
+    async def drained(self, release: str, *, within_s: float = 60) -> None:
+        """Wait until a release has given its target free."""
+
+        async def is_over() -> bool:
+            return not (await self.release(release))["is_active"]
+
+        await until(is_over, within_s=within_s, what=f"{release} is drained")
+
     @asynccontextmanager
     async def both(self, name: str) -> AsyncIterator[Both]:
         """Release a good and a bad version at once; yields when both have a share."""
