@@ -135,6 +135,7 @@ async def test_a_killed_candidate_is_rolled_back(drill: Drill) -> None:
     assert (await drill.observe("catalog")).stable == "v1"
 
 
+@pytest.mark.long
 async def test_between_close_and_report_it_stays_closed(drill: Drill) -> None:
     """The judge closed, Temporal was away, the judge died: the next one finds the closure and its verdict."""
     users = await drill.declare("between")

@@ -71,6 +71,7 @@ def test_a_killed_part_comes_back(rig: Rig, name: str) -> None:
     assert rig.wait_replaced(name, pid) != pid
 
 
+@pytest.mark.long
 def test_a_second_stack_survives_its_supervisor_and_ends_without_a_trace(rig: Rig, own_rig: Rig) -> None:
     """Beside the first it takes other ports; kill -9 takes all its processes along; the next start has the same ports and
     goes on with the release in flight; after SIGTERM neither a process nor the address file is left.
