@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.model.evidence import Block, Evidence, Tally
+from controller.model.evidence import Block, Evidence
 from controller.model.look import Arm, Look, SourceState
 from controller.model.plan import Policy
+from controller.model.wealth import Tally
 
 LONGEST_GAP_S = 5.0
 BLOCKS_IN_RAIL = 16
@@ -21,13 +22,11 @@ WINDOW_IN_MINIMUMS = 10
 traffic is compared with at most two full blocks, and not with the whole past."""
 
 
-def begin_step(evidence: Evidence) -> Evidence:
-    """Return the evidence with which the next step begins: memory of readings and rails stays, counts begin anew."""
-    return replace(evidence, step_s=0.0, window=())
+def count(policy: Policy, evidence: Evidence, look: Look) -> tuple[Evidence, Block]:
+    """Add one look to the evidence; returns also what is new in it.
 
-
-def count(policy: Policy, evidence: Evidence, look: Look) -> Evidence:
-    """Add one look to the evidence. A look at a source that is not well adds time and no counts."""
+    A look at a source that is not well adds time and no counts.
+    """
     gap_s = 0.0 if evidence.at_s is None else min(max(look.at_s - evidence.at_s, 0.0), LONGEST_GAP_S)
     begun = evidence.judged_s
     evidence = replace(
@@ -40,14 +39,14 @@ def count(policy: Policy, evidence: Evidence, look: Look) -> Evidence:
         unready=0 if look.canary.ready else evidence.unready + 1,
     )
     if look.source is not SourceState.OK:
-        return evidence
+        return evidence, Block(from_s=begun, until_s=evidence.judged_s)
     block = Block(
         from_s=begun,
         until_s=evidence.judged_s,
         canary=_since(look.canary, evidence.canary_seen, evidence, look),
         stable=_since(look.stable, evidence.stable_seen, evidence, look),
     )
-    return replace(
+    counted = replace(
         evidence,
         generation=look.generation,
         canary_seen=Tally(look.canary.total, look.canary.failed),
@@ -55,6 +54,7 @@ def count(policy: Policy, evidence: Evidence, look: Look) -> Evidence:
         recent=_recent(policy, evidence.recent, block),
         window=_window(policy, evidence.window, block),
     )
+    return counted, block
 
 
 def _since(arm: Arm, seen: Tally, evidence: Evidence, look: Look) -> Tally:
@@ -70,8 +70,8 @@ def _joined(first: Block, second: Block) -> Block:
     return Block(
         from_s=first.from_s,
         until_s=second.until_s,
-        canary=Tally(first.canary.total + second.canary.total, first.canary.failed + second.canary.failed),
-        stable=Tally(first.stable.total + second.stable.total, first.stable.failed + second.stable.failed),
+        canary=first.canary + second.canary,
+        stable=first.stable + second.stable,
     )
 
 

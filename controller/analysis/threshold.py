@@ -6,10 +6,11 @@ Last part of `engine.judge`. The limit is on the canary alone; when stable break
 from __future__ import annotations
 
 from controller.analysis.counting import total_of
-from controller.model.evidence import Evidence, Tally
+from controller.model.evidence import Evidence
 from controller.model.look import Look, SourceState
 from controller.model.plan import Policy
 from controller.model.verdict import Decision, Ground, Verdict
+from controller.model.wealth import Tally
 
 
 def threshold(policy: Policy, evidence: Evidence, look: Look) -> Verdict:

@@ -86,6 +86,8 @@ def verdict(release: Release) -> dict[str, Any] | None:
             "window_s": found.window_s,
             "source": found.source.value,
             "look": found.look,
+            "odds": found.odds,
+            "proof": found.proof,
         },
     }
 

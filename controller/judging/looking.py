@@ -10,14 +10,15 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
-from controller.errors import ConfigurationError, SourceUnavailable, WorkloadsUnavailable
+from controller.errors import ConfigurationError, NotFound, SourceUnavailable, WorkloadsUnavailable
 from controller.judging.clock import Clock
 from controller.metrics.port import MetricSource
-from controller.model.look import Arm, Look, Reading, SourceState
+from controller.model.look import Arm, History, Look, Reading, SourceState
 from controller.model.release import ReleaseOrder
 from controller.workloads.port import Health, Workloads
 
 UNKNOWN = Health(is_ready=True)
+HISTORY_S = 3600.0
 
 
 class Eye:
@@ -47,6 +48,13 @@ class Eye:
             canary=replace(canary, ready=canary.ready and health.is_ready, restarts=health.restarts),
             skew_s=reading.age_s,
         )
+
+    async def history(self, release: ReleaseOrder) -> History:
+        """Return what stable served in the last hour; nothing when the source does not know."""
+        try:
+            return await self._source.history(release.target, release.target.stable, HISTORY_S)
+        except (SourceUnavailable, NotFound):
+            return History(window_s=0.0, total=0, failed=0)
 
     async def _read(self, release: ReleaseOrder) -> Reading:
         try:

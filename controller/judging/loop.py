@@ -12,8 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
-from controller.analysis.counting import begin_step
-from controller.analysis.engine import judge
+from controller.analysis.engine import begin_release, begin_step, judge
 from controller.errors import EpochConflict, LeaseHeld, ReleaseClosed, RouterUnavailable, StoreUnavailable
 from controller.judging.clock import Clock
 from controller.judging.looking import Eye
@@ -23,7 +22,7 @@ from controller.model.lease import Closure, ClosureKind, GrantRequest, Standing
 from controller.model.machine import Happening
 from controller.model.plan import Step
 from controller.model.release import Progress
-from controller.model.verdict import Decision, Verdict, sentence
+from controller.model.verdict import Decision, Ground, Verdict, sentence
 from controller.observability import logger
 from controller.routing.port import LeaseKeeper
 
@@ -86,7 +85,7 @@ class Judge:
         Raises:
             asyncio.CancelledError: It was cancelled; the lease is left to the next judge, or runs out.
         """
-        run = _Run(self._tools, order, _first_evidence(order, resume), checkpoint)
+        run = _Run(self._tools, order, await self._evidence(order, resume), checkpoint)
         try:
             return await run.until_decided()
         except ReleaseClosed as closed:
@@ -94,13 +93,13 @@ class Judge:
         finally:
             run.let_go()
 
-
-def _first_evidence(order: StepOrder, resume: Evidence | None) -> Evidence:
-    if resume is not None:
-        return resume
-    if order.evidence is None:
-        return Evidence()
-    return order.evidence if order.is_continued else begin_step(order.evidence)
+    async def _evidence(self, order: StepOrder, resume: Evidence | None) -> Evidence:
+        """Return what the first look is judged with: a checkpoint, the evidence of the steps before, or the history."""
+        if resume is not None:
+            return resume
+        if order.evidence is None:
+            return begin_release(order.release.plan, await self._tools.eye.history(order.release))
+        return order.evidence if order.is_continued else begin_step(order.evidence)
 
 
 class _Run:
@@ -157,10 +156,15 @@ class _Run:
         """Return how the step ends at this look, None when it goes on. An open step ends by FAIL or a person only."""
         if self._order.is_open:
             return None
-        is_long_enough = self._holding is not None and self.evidence.step_s >= self._step.hold_s
-        if verdict.decision is Decision.PASS and is_long_enough and await self._applied():
+        is_held = self._holding is not None and self.evidence.step_s >= self._least_s(verdict)
+        if verdict.decision is Decision.PASS and is_held and await self._applied():
             return Happening.STEP_PASSED
         return Happening.STEP_UNDECIDED if self.evidence.step_s >= self._step.deadline_s else None
+
+    def _least_s(self, verdict: Verdict) -> float:
+        """Return how long the step must be held before this verdict may end it."""
+        early = self._step.certified_after_s
+        return early if verdict.ground is Ground.CERTIFIED and early is not None else self._step.hold_s
 
     async def _applied(self) -> bool:
         """Whether every connected proxy has taken the share: a desired share alone never lets a step pass."""

@@ -12,14 +12,7 @@ from controller.model.lease import ClosureKind
 from controller.model.machine import Happening
 from controller.model.release import ReleaseOrder
 from controller.model.verdict import Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Requests and failures, cumulative or counted, as the place says."""
-
-    total: int = 0
-    failed: int = 0
+from controller.model.wealth import Odds, Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +42,9 @@ class Evidence:
         restarts: The canary's restarts at the first look; None while unknown.
         unready: Looks in a row at which the canary was not ready.
         failed: The FAIL that latched; never taken back.
+        plan_s: Planned judged time of the release, seconds.
+        prior: Stable's failing rate before the release, above 0.
+        odds: Of the evidence judge, on errors.
     """
 
     looks: int = 0
@@ -63,6 +59,9 @@ class Evidence:
     restarts: int | None = None
     unready: int = 0
     failed: Verdict | None = None
+    plan_s: float = 2400.0
+    prior: float = 0.001
+    odds: Odds = Odds()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from controller.errors import InvalidInput
 from controller.model.share import EVERYTHING, BasisPoints, basis_points
+from controller.model.wealth import Margin
 
 HOLD_BACK = BasisPoints(500)
 """The last share of stable that is kept for comparison: a canary is never judged at more than 95 %."""
@@ -28,15 +29,18 @@ class Step:
 
     Args:
         share: The canary's part of the traffic, above 0 and at most 9 500 (5 % stable is held back for comparison).
-        hold_s: The least judged time before a PASS, seconds, 0 to 86 400.
+        hold_s: The judged time before a PASS, seconds, 0 to 86 400.
         deadline_s: After this much judged time without a PASS the policy's `on_inconclusive` decides; seconds.
         gate: The step waits for a person: no PASS and no deadline, while judging and rollback go on.
+        certified_after_s: A step that is certified may end after this much judged time, seconds; None: not before
+            `hold_s`, because a fault may need time to show.
     """
 
     share: BasisPoints
     hold_s: float = 10.0
     deadline_s: float = 600.0
     gate: bool = False
+    certified_after_s: float | None = None
 
     def __post_init__(self) -> None:
         basis_points(self.share, field="steps.share")
@@ -46,6 +50,8 @@ class Step:
             )
         _finite(self.hold_s, 0, 86_400, "steps.hold_s")
         _finite(self.deadline_s, 1, 30 * 86_400, "steps.deadline_s")
+        if self.certified_after_s is not None:
+            _finite(self.certified_after_s, 0, self.hold_s, "steps.certified_after_s")
         if self.deadline_s <= self.hold_s:
             raise InvalidInput(
                 "expected a deadline after hold_s, else the step can never pass", field="steps.deadline_s"
@@ -105,14 +111,52 @@ class Rail:
         _finite(self.window_s, 1, 600, "rail.window_s")
 
 
+class JudgeKind(StrEnum):
+    """Who judges between the rails."""
+
+    EVIDENCE = "evidence"
+    """Running odds on the raw counts of both arms, valid at every look."""
+    THRESHOLD = "threshold"
+    """A limit on the canary's error rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """What the evidence judge guarantees.
+
+    Args:
+        alpha: Highest probability that a tolerable canary is rolled back, over the whole release; above 0, below 0.5.
+        beta: Highest probability a step that a canary at `acceptable` is certified; likewise.
+        tolerable: Up to here a canary is never to blame: p_canary <= rho * p_stable + delta.
+        acceptable: A step may end when the canary is proved to be better than this.
+        cap: Most nats that one look may add; bounds what a skewed scrape can do. 0.5 to 10.
+    """
+
+    alpha: float = 0.01
+    beta: float = 0.05
+    tolerable: Margin = Margin(1.1, 0.0005)
+    acceptable: Margin = Margin(1.25, 0.002)
+    cap: float = 3.0
+
+    def __post_init__(self) -> None:
+        _finite(self.alpha, 1e-6, 0.5, "tolerance.alpha")
+        _finite(self.beta, 1e-6, 0.5, "tolerance.beta")
+        _finite(self.cap, 0.5, 10, "tolerance.cap")
+        looser = self.acceptable.rho >= self.tolerable.rho and self.acceptable.delta >= self.tolerable.delta
+        if not looser or self.acceptable == self.tolerable:
+            raise InvalidInput("expected a wider margin than tolerable's", field="tolerance.acceptable")
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How a canary is judged.
 
     Args:
         name: What people call it.
-        max_error_rate: The canary's failing part above which it is rolled back, 0 to 1.
-        min_requests: Least canary requests in a step before the threshold or a PASS can act.
+        judge: Who judges between the rails.
+        tolerance: What the evidence judge guarantees.
+        max_error_rate: Of the threshold judge: the failing part above which the canary is rolled back, 0 to 1.
+        min_requests: Of the threshold judge: least canary requests in a step before it says anything.
         warmup_s: Judged time at the start of the release in which only rails act, seconds.
         rail: The hard rail.
         on_inconclusive: What happens at a step's deadline when there was traffic but no PASS.
@@ -121,6 +165,8 @@ class Policy:
     """
 
     name: str
+    judge: JudgeKind = JudgeKind.EVIDENCE
+    tolerance: Tolerance = field(default_factory=Tolerance)
     max_error_rate: float = 0.05
     min_requests: int = 50
     warmup_s: float = 5.0

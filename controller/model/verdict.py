@@ -24,6 +24,8 @@ class Ground(StrEnum):
     """Why; stable names, part of the API."""
 
     WITHIN_LIMIT = "within_limit"
+    CERTIFIED = "certified"
+    ODDS = "odds_against_canary"
     ERROR_RATE = "error_rate_above_limit"
     RAIL_FAILING = "rail_failing"
     CANDIDATE_RESTARTED = "candidate_restarted"
@@ -50,6 +52,8 @@ class Verdict:
         window_s: The judged time the counts come from, seconds.
         source: State of the source at the look.
         look: Id of the look it was made on.
+        odds: Running odds (to 1) against "the canary is tolerable"; None from a judge without odds.
+        proof: Odds (to 1) that the canary is no worse than acceptable, in this step; likewise.
     """
 
     decision: Decision
@@ -62,10 +66,21 @@ class Verdict:
     window_s: float = 0.0
     source: SourceState = SourceState.OK
     look: int = 0
+    odds: float | None = None
+    proof: float | None = None
 
 
 def _part(failed: int, total: int) -> str:
     return f"{failed} of {total} requests" + (f" ({100 * failed / total:.1f} %)" if total else "")
+
+
+def to_one(odds: float | None) -> str:
+    """Say odds as people read them: `640 to 1`, `1 to 3`, `over a million to 1`."""
+    if odds is None:
+        return "odds unknown"
+    if odds >= 1e6:
+        return "over a million to 1"
+    return f"{odds:.3g} to 1" if odds >= 1 else f"1 to {1 / max(odds, 1e-6):.3g}"
 
 
 def sentence(verdict: Verdict, *, target: str, canary: str, stable: str) -> str:
@@ -75,8 +90,11 @@ def sentence(verdict: Verdict, *, target: str, canary: str, stable: str) -> str:
         f"stable {stable} {_part(verdict.stable_failed, verdict.stable_total)}"
     )
     limit = f"{100 * verdict.limit:g} %" if verdict.limit is not None else "its limit"
+    within = f"within the limit of {limit}" if verdict.odds is None else "nothing against it"
     endings = {
-        Ground.WITHIN_LIMIT: f"{counts}: within the limit of {limit}",
+        Ground.WITHIN_LIMIT: f"{counts}: {within}",
+        Ground.CERTIFIED: f"{counts}: {to_one(verdict.proof)} that it is no worse than acceptable",
+        Ground.ODDS: f"{counts}: odds {to_one(verdict.odds)} against a tolerable canary",
         Ground.ERROR_RATE: f"{counts}: above the limit of {limit}",
         Ground.RAIL_FAILING: f"{counts}: the hard rail of {limit} failing was reached",
         Ground.CANDIDATE_RESTARTED: f"{target} {canary} restarted while it was judged; {counts}",

@@ -10,20 +10,26 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from controller.errors import InvalidInput
-from controller.model.plan import Plan, Policy, Step
+from controller.model.plan import Plan, Policy, Step, Tolerance
 from controller.model.share import BasisPoints
+from controller.model.wealth import Margin
 
 STANDARD = "standard"
 Value = TypeVar("Value", Plan, Policy)
 
 
-def _plan(name: str, *steps: tuple[int, float, float]) -> Plan:
-    """Build a plan from (per cent, hold seconds, deadline seconds)."""
+def _plan(name: str, *steps: tuple[int, float, float, float]) -> Plan:
+    """Build a plan from (per cent, hold seconds, seconds before a certificate may end the step, deadline seconds)."""
     return Plan(
         name=name,
         steps=tuple(
-            Step(share=BasisPoints(share * 100), hold_s=hold_s, deadline_s=deadline_s)
-            for share, hold_s, deadline_s in steps
+            Step(
+                share=BasisPoints(share * 100),
+                hold_s=hold_s,
+                deadline_s=deadline_s,
+                certified_after_s=certified_after_s,
+            )
+            for share, hold_s, certified_after_s, deadline_s in steps
         ),
     )
 
@@ -31,20 +37,22 @@ def _plan(name: str, *steps: tuple[int, float, float]) -> Plan:
 PLANS: Mapping[str, Plan] = {
     plan.name: plan
     for plan in (
-        _plan(STANDARD, (5, 60, 900), (25, 120, 900), (50, 180, 900)),
-        _plan("fast", (10, 10, 300), (50, 20, 300)),
-        _plan("demo", (10, 2, 60), (30, 2, 60), (60, 2, 60)),
+        _plan(STANDARD, (5, 120, 60, 900), (25, 180, 60, 900), (50, 180, 60, 900)),
+        _plan("fast", (10, 30, 15, 300), (50, 30, 15, 300)),
+        _plan("demo", (10, 4, 1, 60), (30, 3, 1, 60), (60, 2, 1, 60)),
     )
 }
-"""`demo` is for a stage with hundreds of requests a second: two seconds a step would prove little elsewhere."""
+"""`demo` is for a stage with hundreds of requests a second: a few seconds a step would prove little elsewhere."""
 
 POLICIES: Mapping[str, Policy] = {
     policy.name: policy
     for policy in (
         Policy(name=STANDARD),
-        Policy(name="demo", max_error_rate=0.05, min_requests=30, warmup_s=1.0),
+        Policy(name="fast", tolerance=Tolerance(acceptable=Margin(1.5, 0.01))),
+        Policy(name="demo", warmup_s=1.0, tolerance=Tolerance(acceptable=Margin(2.0, 0.03))),
     )
 }
+"""`standard` certifies up to 1.25 times stable's rate + 0.2 points, `fast` 1.5 times + 1, `demo` twice + 3."""
 
 
 def plan(name: str) -> Plan:

@@ -6,13 +6,14 @@ the model's default when it is left out. The ready-made ones are in `controller.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from controller.errors import InvalidInput
-from controller.model.plan import Fallback, Plan, Policy, Rail, Step
+from controller.model.plan import Fallback, JudgeKind, Plan, Policy, Rail, Step, Tolerance
 from controller.model.share import BasisPoints
+from controller.model.wealth import Margin
 from controller.plans.validation import NAME, Strict, validate, within
 
 Name = Annotated[str, Field(pattern=NAME, max_length=63)]
@@ -30,6 +31,10 @@ class StepShape(Strict):
         Seconds, Field(description="Judged seconds without a PASS until the policy decides.")
     ] = 600.0
     gate: Annotated[bool, Field(description="Wait here for a person.")] = False
+    certified_after_s: Annotated[
+        Seconds | None,
+        Field(description="A certified step may end after this much judged time; null: not before hold_s."),
+    ] = None
 
 
 class PlanShape(Strict):
@@ -50,10 +55,33 @@ class RailShape(Strict):
     window_s: Annotated[float, Field(ge=1, le=600)] = 10.0
 
 
+class MarginShape(Strict):
+    """A border: canary's failing part = ratio x stable's + extra_percent."""
+
+    ratio: Annotated[float, Field(ge=1, le=10)]
+    extra_percent: Annotated[float, Field(ge=0, le=50)]
+
+
+class ToleranceShape(Strict):
+    """What the evidence judge guarantees."""
+
+    alpha: Annotated[
+        float, Field(ge=1e-6, le=0.5, description="Probability of rolling a tolerable canary back, at most.")
+    ] = 0.01
+    beta: Annotated[
+        float, Field(ge=1e-6, le=0.5, description="Probability a step of certifying an unacceptable one.")
+    ] = 0.05
+    tolerable: MarginShape = MarginShape(ratio=1.1, extra_percent=0.05)
+    acceptable: MarginShape = MarginShape(ratio=1.25, extra_percent=0.2)
+    cap_nats: Annotated[float, Field(ge=0.5, le=10, description="Most that one look may add.")] = 3.0
+
+
 class PolicyShape(Strict):
     """How a canary is judged."""
 
     name: Name = "custom"
+    judge: Literal["evidence", "threshold"] = "evidence"
+    tolerance: ToleranceShape = ToleranceShape()
     max_error_percent: Annotated[
         Percent, Field(description="Above this part of failing canary requests it is rolled back.")
     ] = 5.0
@@ -101,6 +129,14 @@ def to_policy(shape: PolicyShape, *, prefix: str = "") -> Policy:
         prefix,
         lambda: Policy(
             name=shape.name,
+            judge=JudgeKind(shape.judge),
+            tolerance=Tolerance(
+                alpha=shape.tolerance.alpha,
+                beta=shape.tolerance.beta,
+                tolerable=_margin(shape.tolerance.tolerable),
+                acceptable=_margin(shape.tolerance.acceptable),
+                cap=shape.tolerance.cap_nats,
+            ),
             max_error_rate=shape.max_error_percent / 100,
             min_requests=shape.min_requests,
             warmup_s=shape.warmup_s,
@@ -126,6 +162,7 @@ def write_plan(plan: Plan) -> dict[str, Any]:
                 "hold_s": step.hold_s,
                 "deadline_s": step.deadline_s,
                 "gate": step.gate,
+                "certified_after_s": step.certified_after_s,
             }
             for step in plan.steps
         ],
@@ -137,6 +174,14 @@ def write_policy(policy: Policy) -> dict[str, Any]:
     """Return a policy in the shape that `read_policy` reads."""
     return {
         "name": policy.name,
+        "judge": policy.judge.value,
+        "tolerance": {
+            "alpha": policy.tolerance.alpha,
+            "beta": policy.tolerance.beta,
+            "tolerable": _written(policy.tolerance.tolerable),
+            "acceptable": _written(policy.tolerance.acceptable),
+            "cap_nats": policy.tolerance.cap,
+        },
         "max_error_percent": _hundredfold(policy.max_error_rate),
         "min_requests": policy.min_requests,
         "warmup_s": policy.warmup_s,
@@ -156,6 +201,14 @@ def percent(share: BasisPoints) -> float:
     return share / 100
 
 
+def _margin(shape: MarginShape) -> Margin:
+    return Margin(rho=shape.ratio, delta=shape.extra_percent / 100)
+
+
+def _written(margin: Margin) -> dict[str, float]:
+    return {"ratio": margin.rho, "extra_percent": _hundredfold(margin.delta)}
+
+
 def _hundredfold(part: float) -> float:
     # 0.07 * 100 is 7.000000000000001; ten decimals are more than anybody writes.
     return round(part * 100, 10)
@@ -167,4 +220,10 @@ def _step(shape: StepShape, index: int) -> Step:
         raise InvalidInput(
             "expected at most two decimals (0.01 % is the finest)", field=f"steps.{index}.share"
         )
-    return Step(share=BasisPoints(share), hold_s=shape.hold_s, deadline_s=shape.deadline_s, gate=shape.gate)
+    return Step(
+        share=BasisPoints(share),
+        hold_s=shape.hold_s,
+        deadline_s=shape.deadline_s,
+        gate=shape.gate,
+        certified_after_s=shape.certified_after_s,
+    )

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.analysis.counting import BLOCKS_IN_RAIL, begin_step, total_of
-from controller.analysis.engine import judge
+from controller.analysis.counting import BLOCKS_IN_RAIL, total_of
+from controller.analysis.engine import begin_step, judge
 from controller.model.evidence import Evidence
 from controller.model.look import Arm, Look, SourceState
-from controller.model.plan import Policy
+from controller.model.plan import JudgeKind, Policy
 from controller.model.verdict import Decision, Ground, Verdict
 
-POLICY = Policy("p", max_error_rate=0.05, min_requests=50, warmup_s=0)
+POLICY = Policy("p", judge=JudgeKind.THRESHOLD, max_error_rate=0.05, min_requests=50, warmup_s=0)
 
 
 def look(

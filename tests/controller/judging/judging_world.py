@@ -16,7 +16,7 @@ from controller.judging.renewals import Renewals
 from controller.metrics.envoy import EnvoySource
 from controller.model.evidence import Evidence, StepOrder
 from controller.model.look import History, Reading
-from controller.model.plan import Plan, Policy, Step
+from controller.model.plan import JudgeKind, Plan, Policy, Step
 from controller.model.release import Progress, ReleaseOrder
 from controller.model.share import BasisPoints
 from controller.model.target import Target, TargetKey
@@ -31,7 +31,7 @@ TARGET = Target(
 PLAN = Plan(
     "p", (Step(BasisPoints(1000), hold_s=3, deadline_s=30), Step(BasisPoints(5000), hold_s=3, deadline_s=30))
 )
-POLICY = Policy("p", max_error_rate=0.05, min_requests=50, warmup_s=0)
+POLICY = Policy("p", judge=JudgeKind.THRESHOLD, max_error_rate=0.05, min_requests=50, warmup_s=0)
 
 
 class VirtualClock(Clock):

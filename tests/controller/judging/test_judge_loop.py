@@ -13,7 +13,7 @@ from controller.model.evidence import Evidence, StepOrder, StepReport
 from controller.model.lease import ClosureKind, GrantRequest
 from controller.model.look import SourceState
 from controller.model.machine import Happening
-from controller.model.plan import Policy
+from controller.model.plan import JudgeKind, Policy
 from controller.model.share import BasisPoints
 from controller.model.verdict import Ground
 from tests.controller.judging.judging_world import TARGET, World, fails_every, order
@@ -291,7 +291,7 @@ async def test_a_ledger_that_is_down_does_not_stop_the_judge(world: World) -> No
 
 async def test_the_next_judge_counts_what_happened_while_nobody_judged(world: World) -> None:
     """The evidence of the last checkpoint goes on; the gap is one block."""
-    policy = Policy("p", max_error_rate=0.05, min_requests=10_000, warmup_s=0)
+    policy = Policy("p", judge=JudgeKind.THRESHOLD, max_error_rate=0.05, min_requests=10_000, warmup_s=0)
     assert await run(world, order(is_open=True, policy=policy), seconds=5) is None
     counted = world.checkpoints[-1]
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.errors import InvalidInput
-from controller.model.plan import Fallback, Plan, Policy, Rail, Step
+from controller.model.plan import Fallback, JudgeKind, Plan, Policy, Rail, Step, Tolerance
 from controller.model.share import BasisPoints
+from controller.model.wealth import Margin
 from controller.plans import ready
 from controller.plans.schema import read_plan, read_policy, write_plan, write_policy
 from controller.plans.validation import MOST_ERRORS, InvalidFields
@@ -149,6 +150,17 @@ def test_a_plan_survives_writing_and_reading(plan: Plan) -> None:
     st.builds(
         Policy,
         name=st.just("mine"),
+        judge=st.sampled_from(JudgeKind),
+        tolerance=st.builds(
+            Tolerance,
+            alpha=st.floats(1e-6, 0.5),
+            beta=st.floats(1e-6, 0.5),
+            tolerable=st.builds(
+                Margin, st.floats(1, 2), st.integers(0, 100).map(lambda value: value / 10_000)
+            ),
+            acceptable=st.builds(Margin, st.floats(2.1, 9), st.integers(200, 900).map(lambda v: v / 10_000)),
+            cap=st.floats(0.5, 10),
+        ),
         max_error_rate=st.integers(0, 10_000).map(lambda value: value / 10_000),
         min_requests=st.integers(1, 1_000_000),
         warmup_s=st.floats(0, 3_600),
@@ -184,7 +196,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
     """A plan or policy that nobody made is an error with the names that exist, and without the one that was sent."""
     with pytest.raises(InvalidInput, match="standard, fast, demo") as plan:
         ready.plan("nonsense")
-    with pytest.raises(InvalidInput, match="standard, demo"):
+    with pytest.raises(InvalidInput, match="standard, fast, demo"):
         ready.policy("nonsense")
 
     assert "nonsense" not in plan.value.message
@@ -193,5 +205,5 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 def test_the_demo_is_quick() -> None:
     """The demo's plan holds three short steps and its policy warms up for a second."""
     assert [step.share for step in ready.plan("demo").steps] == [1_000, 3_000, 6_000]
-    assert sum(step.hold_s for step in ready.plan("demo").steps) <= 6
+    assert sum(step.hold_s for step in ready.plan("demo").steps) <= 9
     assert ready.policy("demo").warmup_s == 1.0

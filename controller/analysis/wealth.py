@@ -1,0 +1,119 @@
+"""Running odds against "the canary is tolerable": an e-process over all looks of a release.
+
+Wealth starts at 1 and is spread over a grid of effect sizes and, through a reserve, over the times at which a fault may
+begin. Each look multiplies every part of it by a fair bet (`projection`), so that the total is a test supermartingale
+under the null, and P(it ever reaches 1/alpha) <= alpha at any number of looks (Ville's inequality; Ramdas, Grünwald,
+Vovk and Shafer, Statistical Science 38, 2023, section 2.2). The sum over start times is the mixture of e-detectors (Shin,
+Ramdas and Rinaldo, arXiv 2203.03532) with a total mass of at most 1, which bounds the probability of a false alarm ever.
+
+Tested by tests/controller/analysis/test_wealth.py: reference values, exact expectation, split and resume.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from controller.analysis.projection import factors
+from controller.model.wealth import GRID_POINTS, Margin, Predictor, Tally, Wealth
+
+GRID = tuple(0.98 / 4**j for j in range(GRID_POINTS))
+"""Effect sizes: how far from the margin towards a rate of 0.999 the canary is predicted to be."""
+HIGHEST_RATE = 0.999
+HEDGE = 0.02
+"""Part of the wealth that is not bet at a look: one freak block costs at most ln 50 = 3.9 nats."""
+STEP_MASS = 0.03
+"""Wealth that comes in at a weight step, for faults that begin with load."""
+SPREAD_MASS = 0.28
+"""Wealth that comes in evenly over the planned duration, for faults that begin at any time."""
+LARGEST_STEP = 0.75
+"""A step never takes more than this part of the reserve, so that many steps cannot exhaust it."""
+DEFAULT_MARGIN = Margin()
+CLAMP = 1e280
+"""Wealth beyond this says nothing more; it matters up to 1/alpha only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bet:
+    """How the looks of a release are bet on.
+
+    Args:
+        margin: What is tolerable.
+        prior: Stable's failing rate before the release; above 0.
+        plan_s: Planned judged time of the release, seconds; the spread mass comes in over it.
+        half_life_s: Memory of the predictor of the stable rate, seconds.
+        cap: Most nats that one look may add to a part: bounds what a skewed scrape or a cluster of errors can do.
+        temper: Each bet is taken to the power 1/temper; at least 1. The bound on dependent requests, or a dispersion.
+    """
+
+    margin: Margin = DEFAULT_MARGIN
+    prior: float = 0.001
+    plan_s: float = 2400.0
+    half_life_s: float = 60.0
+    cap: float = 3.0
+    temper: float = 1.0
+
+
+def expected_rate(predictor: Predictor, prior: float) -> float:
+    """Return the predicted stable rate: what was seen, with half a failure of prior knowledge; never 0 or 1."""
+    return min((predictor.failed + 0.5) / (predictor.seen + 0.5 / prior), 0.99)
+
+
+def remember(predictor: Predictor, stable: Tally, *, gap_s: float, half_life_s: float) -> Predictor:
+    """Return the predictor after a block; the block's own bet was placed before."""
+    kept = 0.5 ** (gap_s / half_life_s)
+    return Predictor(predictor.seen * kept + stable.total, predictor.failed * kept + stable.failed)
+
+
+def add_step(wealth: Wealth) -> Wealth:
+    """Bring in the mass of a weight step."""
+    return _bring_in(wealth, min(STEP_MASS, LARGEST_STEP * wealth.reserve))
+
+
+def add_look(
+    wealth: Wealth, bet: Bet, predictor: Predictor, *, gap_s: float, stable: Tally, canary: Tally
+) -> Wealth:
+    """Return the wealth after one look.
+
+    A look without requests on both arms only lets time pass; the caller carries its requests over to the next.
+    """
+    wealth = _bring_in(wealth, _spread(wealth, bet, gap_s))
+    parts = wealth.parts
+    if stable.total > 0 and canary.total > 0:
+        tb = expected_rate(predictor, bet.prior)
+        parts = tuple(
+            min(part * _growth(bet, tb, size, stable, canary), CLAMP)
+            for part, size in zip(parts, GRID, strict=True)
+        )
+    return replace(wealth, parts=parts, elapsed_s=wealth.elapsed_s + gap_s)
+
+
+def _bring_in(wealth: Wealth, mass: float) -> Wealth:
+    each = mass / len(wealth.parts)
+    return replace(
+        wealth, parts=tuple(part + each for part in wealth.parts), reserve=max(wealth.reserve - mass, 0.0)
+    )
+
+
+def _spread(wealth: Wealth, bet: Bet, gap_s: float) -> float:
+    """Return the mass of this look: even over the planned time, then a shrinking part of what is left."""
+    part = gap_s / bet.plan_s
+    mass = SPREAD_MASS * part if wealth.elapsed_s < bet.plan_s else wealth.reserve * part
+    return min(mass, LARGEST_STEP * wealth.reserve)
+
+
+def _growth(bet: Bet, tb: float, size: float, stable: Tally, canary: Tally) -> float:
+    """Return by how much one part grows: a hedged, capped, tempered bet on one effect size."""
+    border = bet.margin.rho * tb + bet.margin.delta
+    if border >= HIGHEST_RATE:
+        return 1.0  # everything is tolerable here: nothing to bet on
+    worth = factors(
+        nb=stable.total,
+        nc=canary.total,
+        tb=tb,
+        tc=border + (HIGHEST_RATE - border) * size,
+        rho=bet.margin.rho,
+        delta=bet.margin.delta,
+    )
+    log_e = worth.log_e(nb=stable.total, xb=stable.failed, nc=canary.total, xc=canary.failed) / bet.temper
+    return (1.0 - HEDGE) * math.exp(min(log_e, bet.cap)) + HEDGE
