@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 from controller.judging.clock import SystemClock
 from controller.judging.looking import Eye
 from controller.judging.loop import Judge, Rhythm, Tools
+from controller.judging.recording import LookFiles
 from controller.judging.renewals import Renewals
 from controller.observability import logger
 from controller.registry import load
@@ -123,6 +124,8 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
         workloads = await _workloads(settings, stack)
         clock = SystemClock()
         renewals = Renewals(keeper=keeper, clock=clock, patience_s=settings.judging.lease_term_s / 2)
+        looks = LookFiles(settings.looks_dir)
+        stack.push_async_callback(asyncio.to_thread, looks.close)
         judge = Judge(
             Tools(
                 keeper=keeper,
@@ -131,6 +134,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
                 clock=clock,
                 report=store.report,
                 rhythm=Rhythm(settings.judging.look_every_s, settings.judging.lease_term_s),
+                record=looks.record,
             )
         )
         notifiers = await _notifiers(settings, stack)

@@ -202,6 +202,11 @@ class Settings(Group):
         return self.envoy.access_log or self.state_dir / "envoy" / "access.jsonl"
 
     @property
+    def looks_dir(self) -> Path:
+        """The judged looks of each release, as JSON lines."""
+        return self.state_dir / "looks"
+
+    @property
     def token_file(self) -> Path:
         """The generated API token, 0600."""
         return self.state_dir / "token"

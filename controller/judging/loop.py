@@ -15,14 +15,16 @@ from typing import cast
 from controller.analysis.engine import begin_release, begin_step, judge
 from controller.errors import EpochConflict, LeaseHeld, ReleaseClosed, RouterUnavailable, StoreUnavailable
 from controller.judging.clock import Clock
+from controller.judging.ending import is_earned, is_overdue
 from controller.judging.looking import Eye
 from controller.judging.renewals import Holding, Renewals
 from controller.model.evidence import Evidence, StepOrder, StepReport
 from controller.model.lease import Closure, ClosureKind, GrantRequest, Standing
+from controller.model.look import Look
 from controller.model.machine import Happening
 from controller.model.plan import Step
 from controller.model.release import Progress
-from controller.model.verdict import Decision, Ground, Verdict, sentence
+from controller.model.verdict import Decision, Verdict, sentence
 from controller.observability import logger
 from controller.routing.port import LeaseKeeper
 
@@ -45,6 +47,10 @@ class Rhythm:
     lease_term_s: float = 5.0
 
 
+def _not_kept(order: StepOrder, look: Look) -> None:
+    """Keep no record of a look."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What a judge works with.
@@ -56,6 +62,8 @@ class Tools:
         clock: The judge's clock.
         report: Told the newest verdict after each look; its failures do not matter.
         rhythm: How often and how long.
+        record: Told each look before it is judged, with an order whose evidence is what the judge began with. Must
+            neither wait nor raise.
     """
 
     keeper: LeaseKeeper
@@ -64,6 +72,7 @@ class Tools:
     clock: Clock
     report: Callable[[Progress], Awaitable[None]]
     rhythm: Rhythm
+    record: Callable[[StepOrder, Look], None] = _not_kept
 
 
 class Judge:
@@ -85,7 +94,8 @@ class Judge:
         Raises:
             asyncio.CancelledError: It was cancelled; the lease is left to the next judge, or runs out.
         """
-        run = _Run(self._tools, order, await self._evidence(order, resume), checkpoint)
+        evidence = await self._evidence(order, resume)
+        run = _Run(self._tools, replace(order, evidence=evidence), evidence, checkpoint)
         try:
             return await run.until_decided()
         except ReleaseClosed as closed:
@@ -149,6 +159,7 @@ class _Run:
     async def _look(self) -> Verdict:
         release = self._order.release
         look = await self._tools.eye.look(release, number=self.evidence.looks + 1)
+        self._tools.record(self._order, look)
         self.evidence, verdict = judge(release.policy, self.evidence, look)
         return verdict
 
@@ -156,15 +167,10 @@ class _Run:
         """Return how the step ends at this look, None when it goes on. An open step ends by FAIL or a person only."""
         if self._order.is_open:
             return None
-        is_held = self._holding is not None and self.evidence.step_s >= self._least_s(verdict)
-        if verdict.decision is Decision.PASS and is_held and await self._applied():
+        is_due = self._holding is not None and is_earned(self._step, verdict, self.evidence.step_s)
+        if is_due and await self._applied():
             return Happening.STEP_PASSED
-        return Happening.STEP_UNDECIDED if self.evidence.step_s >= self._step.deadline_s else None
-
-    def _least_s(self, verdict: Verdict) -> float:
-        """Return how long the step must be held before this verdict may end it."""
-        early = self._step.certified_after_s
-        return early if verdict.ground is Ground.CERTIFIED and early is not None else self._step.hold_s
+        return Happening.STEP_UNDECIDED if is_overdue(self._step, self.evidence.step_s) else None
 
     async def _applied(self) -> bool:
         """Whether every connected proxy has taken the share: a desired share alone never lets a step pass."""

@@ -15,7 +15,7 @@ from controller.judging.loop import Judge, Rhythm, Tools
 from controller.judging.renewals import Renewals
 from controller.metrics.envoy import EnvoySource
 from controller.model.evidence import Evidence, StepOrder
-from controller.model.look import History, Reading
+from controller.model.look import History, Look, Reading
 from controller.model.plan import JudgeKind, Plan, Policy, Step
 from controller.model.release import Progress, ReleaseOrder
 from controller.model.share import BasisPoints
@@ -108,7 +108,7 @@ class World:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.keeper.aclose()
 
-    def judge(self) -> Judge:
+    def judge(self, *, record: Callable[[StepOrder, Look], None] = lambda order, look: None) -> Judge:
         return Judge(
             Tools(
                 keeper=self.keeper,
@@ -117,6 +117,7 @@ class World:
                 clock=self.clock,
                 report=self._report,
                 rhythm=Rhythm(),
+                record=record,
             )
         )
 
