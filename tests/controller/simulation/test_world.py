@@ -1,0 +1,147 @@
+"""Whole releases in a made-up world: the real machine and engine, the same seed, the same end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.errors import InvalidInput
+from controller.judging.lines import heading_line, look_line, read
+from controller.model.evidence import StepOrder
+from controller.model.look import Look
+from controller.model.plan import Fallback, Plan, Step
+from controller.model.release import Outcome
+from controller.model.share import BasisPoints
+from controller.model.verdict import Ground
+from controller.plans import ready
+from controller.simulation.replay import replay
+from controller.simulation.scene import Burst, Fault, Scene
+from controller.simulation.study import seeded
+from controller.simulation.world import Run, run
+
+PLAN, POLICY = ready.plan("fast"), ready.policy("fast")
+GOOD = Scene(per_s=200, stable_rate=0.005, canary=Fault(0.005))
+BAD = replace(GOOD, canary=Fault(0.2))
+
+
+def play(scene: Scene, seed: int = 1) -> Run:
+    return run(scene, PLAN, POLICY, random=seeded(seed, 0))
+
+
+def test_a_good_canary_is_promoted() -> None:
+    """It climbs the whole ladder, and both arms served what the shares say."""
+    found = play(GOOD)
+
+    assert (found.outcome, found.step, found.delay_s) == (Outcome.PROMOTED, 1, None)
+    assert found.stable.total + found.canary.total == pytest.approx(200 * found.took_s, rel=0.05)
+
+
+def test_a_bad_canary_is_taken_back_with_its_numbers() -> None:
+    """The FAIL comes with delay, requests, and the failures that users met."""
+    found = play(BAD)
+
+    assert (found.outcome, found.is_failed) == (Outcome.ROLLED_BACK, True)
+    assert found.verdict is not None
+    assert found.verdict.ground is Ground.ODDS
+    assert found.delay_s == found.took_s
+    assert found.since_fault == found.canary
+    assert "against a tolerable canary" in found.reason
+
+
+def test_the_same_seed_is_the_same_release() -> None:
+    """A run depends on its seed and on nothing else."""
+    assert play(BAD, seed=3) == play(BAD, seed=3)
+    assert play(BAD, seed=3) != play(BAD, seed=4)
+
+
+def test_a_late_fault_counts_from_its_begin() -> None:
+    """Delay and requests are those since the fault, not since the release."""
+    found = play(replace(GOOD, canary=Fault(0.3, after_s=20.0)))
+
+    assert found.outcome is Outcome.ROLLED_BACK
+    assert found.delay_s == found.took_s - 20.0
+    assert 0 < found.since_fault.total < found.canary.total
+
+
+def test_a_burst_that_hits_both_is_nobodys_fault() -> None:
+    """40 % of everything fails for a while, and the canary is promoted all the same."""
+    found = play(replace(GOOD, bursts=(Burst(5, 8, 0.4),)))
+
+    assert found.outcome is Outcome.PROMOTED
+
+
+def test_a_world_without_traffic_waits_for_a_person() -> None:
+    """Nobody is judged without requests: at the deadline the policy's wait is obeyed, and the run ends there."""
+    found = play(replace(GOOD, per_s=0))
+
+    assert found.outcome is None
+    assert found.verdict is not None
+    assert found.verdict.ground is Ground.NO_TRAFFIC
+    assert found.took_s == PLAN.steps[0].deadline_s
+
+
+def test_a_policy_that_rolls_back_without_data_does() -> None:
+    """The real machine asks the real policy."""
+    policy = replace(POLICY, on_no_data=Fallback.ROLLBACK)
+
+    found = run(replace(GOOD, per_s=0), PLAN, policy, random=seeded(1, 0))
+
+    assert (found.outcome, found.is_failed) == (Outcome.ROLLED_BACK, False)
+
+
+def test_a_gate_is_judged_and_then_passed_by_a_person() -> None:
+    """A good canary leaves a gate after its time; a bad one is failed in it."""
+    plan = Plan("gated", (Step(BasisPoints(1000), hold_s=20, gate=True), *PLAN.steps[1:]))
+
+    good, bad = (run(scene, plan, POLICY, random=seeded(1, 0)) for scene in (GOOD, BAD))
+
+    assert (good.outcome, bad.outcome, bad.step) == (Outcome.PROMOTED, Outcome.ROLLED_BACK, 0)
+    assert good.took_s > 20
+
+
+@pytest.mark.parametrize("scene", [GOOD, BAD, replace(GOOD, canary=Fault(0.05, after_s=10, ramp_s=30))])
+def test_what_was_recorded_is_judged_the_same_again(scene: Scene) -> None:
+    """Written, read and replayed, a run ends with the same verdict, whatever happened in it."""
+    lines: list[bytes] = []
+
+    def record(order: StepOrder, look: Look) -> None:
+        lines.extend([look_line(order, look)] if lines else [heading_line(order), look_line(order, look)])
+
+    found = run(scene, PLAN, POLICY, random=seeded(2, 0), record=record)
+
+    again = replay(read(lines))
+    assert again.judged[-1].verdict == found.verdict
+    assert again.outcome == found.outcome
+    assert again.judged[-1].at_s == found.took_s
+
+
+def test_rates_follow_fault_and_burst() -> None:
+    """A ramp grows evenly, and a burst adds to both arms what it takes from the good requests."""
+    scene = Scene(
+        per_s=1, stable_rate=0.1, canary=Fault(0.5, after_s=10, ramp_s=20), bursts=(Burst(100, 10, 0.5),)
+    )
+
+    assert scene.rates(5) == pytest.approx((0.1, 0.1))
+    assert scene.rates(20) == pytest.approx((0.1, 0.3))
+    assert scene.rates(50) == pytest.approx((0.1, 0.5))
+    assert scene.rates(105) == pytest.approx((0.55, 0.75))
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda: Scene(per_s=float("nan"), stable_rate=0, canary=Fault(0)), "rate"),
+        (lambda: Scene(per_s=1, stable_rate=1.5, canary=Fault(0)), "stable_errors"),
+        (lambda: Fault(-0.1), "canary_errors"),
+        (lambda: Burst(0, 1, 2), "burst"),
+    ],
+)
+def test_an_impossible_world_cannot_be_made(make: object, field: str) -> None:
+    """Each wrong number names its option."""
+    assert callable(make)
+
+    with pytest.raises(InvalidInput) as caught:
+        make()
+
+    assert caught.value.field == field
