@@ -24,6 +24,10 @@ MODULES = (
     "controller.cli.stack",
     "controller.cli.demo",
     "controller.cli.doctor",
+    "controller.cli.explain",
+    "controller.cli.simulate",
+    "controller.cli.replay",
+    "controller.cli.policy",
     "controller.cli.processes",
 )
 PACKAGES = ("controller", "workflows", "services")

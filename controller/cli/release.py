@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +12,6 @@ import typer
 from controller.cli import shown, watch
 from controller.cli.client import Api, Refusal, talk
 from controller.cli.shown import Output
-from controller.errors import InvalidInput
 
 BUSY_S = 15.0
 """How long a start waits for a release that has its outcome and is only draining."""
@@ -38,10 +36,10 @@ def start(
     target: Annotated[str, typer.Argument(metavar="TARGET")],
     version: Annotated[str, typer.Argument(metavar="VERSION")],
     plan: Annotated[
-        str | None, typer.Option(help="Name of a ready-made plan, or a .json file with one.")
+        str | None, typer.Option(help="Name of a ready-made plan, or a .yaml or .json file with one.")
     ] = None,
     policy: Annotated[
-        str | None, typer.Option(help="Name of a ready-made policy, or a .json file with one.")
+        str | None, typer.Option(help="Name of a ready-made policy, or a .yaml or .json file with one.")
     ] = None,
     environment: Annotated[str, typer.Option(help="Environment of the target.")] = "local",
     is_watched: Annotated[
@@ -212,12 +210,7 @@ def _safe(release_id: str) -> str:
 
 
 def _named_or_written(value: str, field: str) -> object:
-    """Return a name as it is, and the content of a .json file."""
-    if not value.endswith(".json"):
-        return value
-    from controller.plans.text import parse
+    """Return a name as it is, and the content of a file."""
+    from controller.plans import files
 
-    try:
-        return parse(Path(value).read_bytes())
-    except OSError as error:
-        raise InvalidInput(f"the file cannot be read: {error.strerror}", field=field) from error
+    return files.document(value, field=field) if files.is_file(value) else value

@@ -46,6 +46,16 @@ def test_start_for_programs_prints_the_release(serving: Serving, capsys: Capture
     assert len(serving.world.runner.orders) == 1
 
 
+def test_start_reads_yaml(serving: Serving, tmp_path: Path) -> None:
+    """A .yaml file is a policy of one's own."""
+    (tmp_path / "policy.yaml").write_text("name: mine\ntolerance: {alpha: 0.001}\n")
+
+    assert run(["release", "start", "catalog", "v2", "--policy", str(tmp_path / "policy.yaml")]) == 0
+
+    policy = serving.world.runner.orders[0].policy
+    assert (policy.name, policy.tolerance.alpha) == ("mine", 0.001)
+
+
 def test_start_reads_a_plan_from_a_file(serving: Serving, tmp_path: Path, capsys: Capture) -> None:
     """A .json file is a plan of one's own; a broken one is refused with the option's name."""
     good, bad = tmp_path / "plan.json", tmp_path / "bad.json"
