@@ -20,7 +20,8 @@ with workflow.unsafe.imports_passed_through():
     import controller.model.plan
     import controller.model.share
     import controller.model.target
-    import controller.model.verdict  # noqa: F401
+    import controller.model.verdict
+    import controller.model.wealth  # noqa: F401
     from controller.errors import CommandRefused
     from controller.model.lease import ClosureKind
     from controller.model.machine import Phase, Position, Task, check

@@ -11,6 +11,8 @@ from controller.model.look import Look
 from controller.model.plan import Policy
 from controller.model.verdict import Decision, Ground, Verdict
 
+COMMON = 4
+"""Stable's failing part must be at most the fourth of the canary's, else the trouble is common to both."""
 UNREADY_LOOKS = 2
 """Not ready at two looks in a row; one can be a probe that was lost."""
 
@@ -22,10 +24,18 @@ def rails(policy: Policy, evidence: Evidence, look: Look) -> Verdict | None:
         return _fail(Ground.CANDIDATE_RESTARTED, recent, None, look)
     if evidence.unready >= UNREADY_LOOKS:
         return _fail(Ground.CANDIDATE_NOT_READY, recent, None, look)
-    canary = recent.canary
-    if canary.total >= policy.rail.min_requests and canary.failed >= policy.rail.max_failed * canary.total:
+    if _fails_alone(policy, recent):
         return _fail(Ground.RAIL_FAILING, recent, policy.rail.max_failed, look)
     return None
+
+
+def _fails_alone(policy: Policy, recent: Block) -> bool:
+    """Whether the canary is over the rail and stable is nowhere near it: a burst on both arms is nobody's fault."""
+    canary, stable = recent.canary, recent.stable
+    is_over = (
+        canary.total >= policy.rail.min_requests and canary.failed >= policy.rail.max_failed * canary.total
+    )
+    return is_over and stable.failed * canary.total * COMMON <= canary.failed * stable.total
 
 
 def _fail(ground: Ground, on: Block, limit: float | None, look: Look) -> Verdict:

@@ -24,7 +24,7 @@ from controller.routing.remote import RemoteKeeper
 BAD = b"this version loses one request in a while"
 USERS_PER_S = 60
 PLAN = {"name": "drill", "steps": [{"share": 50, "hold_s": 5, "deadline_s": 120}]}
-POLICY = {"name": "drill", "max_error_percent": 5, "min_requests": 40, "warmup_s": 4}
+POLICY = {"name": "drill", "judge": "threshold", "max_error_percent": 5, "min_requests": 40, "warmup_s": 4}
 GATE = {"name": "gate", "steps": [{"share": 50, "hold_s": 1, "deadline_s": 120, "gate": True}]}
 
 

@@ -25,6 +25,7 @@ pytestmark = [
 ]
 
 LEASE_TERM_S = 5.0
+BLIND = {"name": "blind", "judge": "threshold", "max_error_percent": 100, "min_requests": 40}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -93,9 +94,7 @@ async def test_a_frozen_worker_gives_the_share_back_within_the_lease(drill: Dril
     """Nobody judges: the canary's share ends with the term of the lease, and comes back with the next judge."""
     users = await drill.declare("frozen")
     task = asyncio.create_task(users.run())
-    release = await drill.start(
-        "frozen", "v3", plan=GATE, policy={"name": "blind", "max_error_percent": 100, "min_requests": 40}
-    )
+    release = await drill.start("frozen", "v3", plan=GATE, policy=BLIND)
     await drill.exposed("frozen")
     worker = pid_of(drill, "worker")
     os.kill(worker, signal.SIGSTOP)
@@ -164,9 +163,7 @@ async def test_an_abort_with_temporal_down_acts_at_once(drill: Drill) -> None:
     """Share 0 at once, and it stays 0 after Temporal is back; the release ends aborted."""
     users = await drill.declare("dark")
     task = asyncio.create_task(users.run())
-    release = await drill.start(
-        "dark", "v3", plan=GATE, policy={"name": "blind", "max_error_percent": 100, "min_requests": 40}
-    )
+    release = await drill.start("dark", "v3", plan=GATE, policy=BLIND)
     await drill.exposed("dark")
     temporal = pid_of(drill, "temporal")
     os.kill(temporal, signal.SIGSTOP)

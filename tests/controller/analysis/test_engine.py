@@ -111,6 +111,12 @@ def test_the_rail_needs_ten_requests_and_half_of_them_failing() -> None:
     assert judged(look(0, (0, 0)), look(1, (9, 9)))[1].ground is Ground.COLLECTING
 
 
+def test_the_rail_does_not_act_on_a_common_burst() -> None:
+    """When stable fails as well, the canary is not to blame, however bad it looks."""
+    assert judged(look(0, (0, 0)), look(1, (100, 80), (900, 700)))[1].ground is not Ground.RAIL_FAILING
+    assert judged(look(0, (0, 0)), look(1, (100, 80), (900, 100)))[1].ground is Ground.RAIL_FAILING
+
+
 def test_the_rail_looks_back_ten_seconds_only() -> None:
     """Failures older than the window do not add up with later ones."""
     spread = [look(t, (t // 2, t // 2)) for t in range(0, 60, 2)]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import httpx
-from controller.traces.memory import MemoryTraces
 
 from controller.api.app import create_app
 from controller.errors import TracesUnavailable
 from controller.model.trace import Span, SpanEvent, Trace, TraceSummary
 from controller.settings import Api
+from controller.traces.memory import MemoryTraces
 from tests.controller.releases.world import CATALOG, KEY, TOKEN, World, a_world
 
 BODY = {"stable": "v1", "versions": {"v1": ["127.0.0.1:9000"], "v2": ["127.0.0.1:9001"]}}

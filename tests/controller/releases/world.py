@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 
 import httpx
-from controller.traces.memory import MemoryTraces
 from fastapi import FastAPI
 
 from controller.api.app import create_app
@@ -27,6 +26,7 @@ from controller.routing.memory import MemoryPlane
 from controller.runner.memory import MemoryRunner
 from controller.settings import Api, Temporal
 from controller.store.memory import MemoryStore
+from controller.traces.memory import MemoryTraces
 from controller.workloads.external import ExternalWorkloads
 from controller.workloads.memory import MemoryWorkloads
 
