@@ -78,7 +78,8 @@ def needed(policy: Policy, rate: float) -> int:
     margin = policy.tolerance.acceptable
     worse = min(margin.rho * rate + margin.delta, 0.999)
     divergence = rate * math.log(rate / worse) + (1 - rate) * math.log((1 - rate) / (1 - worse))
-    return min(math.ceil(math.log(1 / policy.tolerance.beta) / divergence), MOST_NEEDED)
+    enough = math.log(1 / policy.tolerance.beta)
+    return MOST_NEEDED if divergence * MOST_NEEDED <= enough else math.ceil(enough / divergence)
 
 
 def _decide(policy: Policy, evidence: Evidence, look: Look) -> tuple[Decision, Ground]:

@@ -14,7 +14,7 @@ from temporalio.converter import DataConverter
 from controller.model.evidence import Block, Evidence, StepOrder, StepReport
 from controller.model.lease import ClosureKind
 from controller.model.machine import Happening
-from controller.model.plan import Fallback, Plan, Policy, Rail, Step
+from controller.model.plan import Fallback, JudgeKind, Plan, Policy, Rail, Step
 from controller.model.release import CommandKind, Outcome, State
 from controller.model.share import BasisPoints
 from controller.model.wealth import Tally
@@ -50,17 +50,16 @@ EVIDENCE = Evidence(
 NOTE = Note(
     "step_passed", 2, 1_700_000_000.25, State.STEPPING, 1, BasisPoints(1_800), "fine", PASS, "bo", "cor-2"
 )
-ORDER = an_order(
-    gate=1,
-    policy=Policy(
-        "odd",
-        max_error_rate=0.0,
-        min_requests=1,
-        warmup_s=0.0,
-        rail=Rail(5, 1.0, 7.5),
-        on_inconclusive=Fallback.WAIT,
-    ),
+ODD = Policy(
+    "odd",
+    judge=JudgeKind.THRESHOLD,
+    max_error_rate=0.0,
+    min_requests=1,
+    warmup_s=0.0,
+    rail=Rail(5, 1.0, 7.5),
+    on_inconclusive=Fallback.WAIT,
 )
+ORDER = an_order(gate=1, policy=ODD)
 
 
 def travelled(value: Any) -> Any:

@@ -140,6 +140,16 @@ def test_a_low_base_rate_needs_more_requests_than_a_wide_margin() -> None:
     assert wide < 150 < narrow <= 10_000
 
 
+@given(
+    rate=st.floats(1e-6, 0.99), rho=st.floats(1, 10), delta=st.floats(1e-300, 0.5), beta=st.floats(1e-6, 0.5)
+)
+def test_no_margin_is_too_small_to_be_counted_for(rate: float, rho: float, delta: float, beta: float) -> None:
+    """A margin that no float can tell from equality needs the bound, and not an error in the judge."""
+    tolerance = Tolerance(beta=beta, tolerable=Margin(1, 0), acceptable=Margin(rho, delta))
+
+    assert 1 <= needed(replace(POLICY, tolerance=tolerance), rate) <= 10_000
+
+
 def test_an_uncertified_step_passes_only_with_enough_requests() -> None:
     """Without a certificate nothing passes below the needed number."""
     policy = replace(POLICY, tolerance=Tolerance(beta=1e-6, acceptable=Margin(2, 0.03)))
