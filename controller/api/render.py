@@ -12,6 +12,7 @@ from controller.model.release import JournalEvent, Release
 from controller.model.target import Target
 from controller.model.trace import Scalar, Span, Trace, TraceSummary
 from controller.plans.schema import percent, write_plan, write_policy
+from controller.releases.foreseeing import seen_by_step
 from controller.releases.questions import explain, verdict_sentence
 from controller.settings import Temporal
 
@@ -50,6 +51,10 @@ class Renderer:
             "plan": write_plan(order.plan),
             "policy": write_policy(order.policy),
             "facts": dict(release.facts),
+            "sees_percent": [
+                None if rate is None else round(100 * rate, 3)
+                for rate in seen_by_step(release.facts, len(order.plan.steps))
+            ],
             "alerts": [
                 {"id": notice.id, "channel": notice.channel, "delivered": is_delivered}
                 for notice, is_delivered in notices

@@ -64,6 +64,8 @@ def start(
             shown.as_json(release)
         else:
             shown.line(f"{release['id']}  {target} {release['stable']} -> {version} has started")
+            for sight in _sights(release):
+                shown.line(sight)
             shown.line(f"follow it: serinus release watch {release['id']}")
         return 0
 
@@ -200,6 +202,13 @@ def _tell(command: str, release_id: str, reason: str, key: str | None, output: O
         shown.as_json(release)
     else:
         shown.line(f"{release['id']} takes {command}; last seen: {watch.standing(release)}")
+
+
+def _sights(release: dict[str, Any]) -> list[str]:
+    """Say what the plan can see at the target's traffic; nothing where that is not known."""
+    rates = release.get("sees_percent") or []
+    said = ", ".join("nothing" if rate is None else f"from {rate:.2g} %" for rate in rates)
+    return [f"its steps can see a canary that fails: {said}"] if said else []
 
 
 def _safe(release_id: str) -> str:

@@ -13,7 +13,9 @@ from controller.model.release import Command, CommandKind, Release, ReleaseOrder
 from controller.model.target import Target
 from controller.observability import bound, logger
 from controller.plans import ready
+from controller.releases.foreseeing import Foresight, event, foresee
 from controller.releases.request import Caller, StartRequest, release_id, start_digest
+from controller.routing.port import LeaseKeeper
 from controller.runner.port import ReleaseRunner
 from controller.store.port import Store
 
@@ -25,15 +27,23 @@ class Ordering:
 
     Args:
         store: The ledger.
+        keeper: Knows the target's traffic.
         runner: Runs them.
         clock: Seconds since 1970 (UTC).
         new_id: Returns fresh random text, letters and digits.
     """
 
     def __init__(
-        self, *, store: Store, runner: ReleaseRunner, clock: Callable[[], float], new_id: Callable[[], str]
+        self,
+        *,
+        store: Store,
+        keeper: LeaseKeeper,
+        runner: ReleaseRunner,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
     ) -> None:
         self._store = store
+        self._keeper = keeper
         self._runner = runner
         self._clock = clock
         self._new_id = new_id
@@ -43,13 +53,15 @@ class Ordering:
 
         Raises:
             NotFound: The target or the version is not declared.
-            InvalidInput: The version is stable already.
+            InvalidInput: The version is stable already, or the plan could see nothing at the target's traffic.
             TargetBusy: Another release of the target is active; carries its id.
             KeyReused: The key was used for another request.
             OrchestratorUnavailable: Nothing was started, and the ledger holds nothing of it.
         """
         release = release_id(caller, self._new_id())
-        order = await self._known(release, caller) or await self._make(release, request, caller)
+        known = await self._known(release, caller)
+        order = known or await self._make(release, request, caller)
+        foresight = await foresee(self._keeper, order) if known is None else None
         command = Command(
             id=caller.key or self._new_id(),
             release=release,
@@ -63,7 +75,8 @@ class Ordering:
         with bound(release=ordered.release.order.id):
             if ordered.is_new:
                 await self._launch(ordered.release)
-            elif ordered.release.state is State.STARTING:
+                return await self._foreseen(ordered.release, foresight)
+            if ordered.release.state is State.STARTING:
                 # The first call may have crashed before the runner had it; starting twice is starting once.
                 await self._runner.start(ordered.release.order)
         return ordered.release
@@ -115,6 +128,17 @@ class Ordering:
             log.warning("release_not_started", target=order.target.key, code=error.code)
             raise
         log.info("release_started", target=order.target.key, version=order.version, actor=order.actor)
+
+    async def _foreseen(self, release: Release, foresight: Foresight | None) -> Release:
+        """Write down what it can see. It runs already: a ledger that fails now only costs the remark."""
+        if foresight is None:
+            return release
+        try:
+            await self._store.record(*event(release.order, foresight))
+            return await self._store.get_release(release.order.id)
+        except SerinusError as error:
+            log.warning("foresight_not_kept", code=error.code)
+            return release
 
     async def _has_begun(self, release: str) -> bool:
         """Take an order back; True when that is too late, because the runner has begun it after all."""

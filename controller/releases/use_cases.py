@@ -55,7 +55,7 @@ def assemble(
         new_id: Returns fresh random text, letters and digits, at least 60 bits.
     """
     return UseCases(
-        ordering=Ordering(store=store, runner=runner, clock=clock, new_id=new_id),
+        ordering=Ordering(store=store, keeper=keeper, runner=runner, clock=clock, new_id=new_id),
         commanding=Commanding(store=store, runner=runner, clock=clock, new_id=new_id),
         aborting=Aborting(store=store, keeper=keeper, runner=runner, clock=clock, new_id=new_id),
         questions=Questions(store=store),

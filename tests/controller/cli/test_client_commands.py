@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from controller.cli.main import run
+from controller.model.look import History
 from controller.model.machine import Phase, Position
 from controller.model.release import Change, CommandKind, Outcome, State
 from tests.controller.cli.serving import Serving
@@ -44,6 +45,16 @@ def test_start_for_programs_prints_the_release(serving: Serving, capsys: Capture
 
     assert first["id"] == second["id"]
     assert len(serving.world.runner.orders) == 1
+
+
+def test_start_says_what_the_plan_can_see(serving: Serving, capsys: Capture) -> None:
+    """Where traffic is known, a number for each step stands before anything happens."""
+    serving.world.keeper.known = History(window_s=3600, total=720_000, failed=720)
+
+    assert run(["release", "start", "catalog", "v2"]) == 0
+
+    line = next(one for one in capsys.readouterr().out.splitlines() if one.startswith("its steps can see"))
+    assert line.count("from 0.") == 3
 
 
 def test_start_reads_yaml(serving: Serving, tmp_path: Path) -> None:

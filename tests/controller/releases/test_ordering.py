@@ -154,7 +154,9 @@ async def test_a_start_that_has_begun_is_not_taken_back() -> None:
             raise OrchestratorUnavailable("no answer in time")
 
     async with a_world() as world:
-        ordering = Ordering(store=world.store, runner=Quick(), clock=lambda: 1.0, new_id=lambda: "x")
+        ordering = Ordering(
+            store=world.store, keeper=world.keeper, runner=Quick(), clock=lambda: 1.0, new_id=lambda: "x"
+        )
 
         release = await ordering.start(StartRequest(target="catalog", version="v2"), caller())
 

@@ -1,0 +1,126 @@
+"""What a plan can see before it starts: the smallest failing rate of the canary that each step would find.
+
+Before it: the history of the stable version. After it: `controller.releases.foreseeing` says it, and refuses a plan that
+could not even see a canary that fails every request. Nothing here decides about a release that runs.
+
+A step sees a rate when the best bet of the grid is expected to earn log(1/alpha) and the price of not knowing the fault
+from the requests that the step judges. The price is what the mixture over effect sizes and start times costs: the start
+mass of 0.6 on six sizes is log(10) = 2.3 nats, the hedge a little more. At alpha = 1 % that makes 7.1 nats out of 4.6, or
+1.54 times what a bet needs that is told the fault beforehand. At the rate that is named a step finds the fault about
+every second time, at twice the distance from stable nearly always. Tested against simulated releases by
+tests/controller/simulation/test_power_in_the_world.py.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from controller.analysis.engine import LEAST_PRIOR, PRIOR_REQUESTS
+from controller.analysis.odds import needed
+from controller.analysis.projection import factors
+from controller.analysis.wealth import GRID, HIGHEST_RATE
+from controller.model.look import History
+from controller.model.plan import JudgeKind, Plan, Policy, Step
+from controller.model.share import EVERYTHING, BasisPoints
+from controller.model.wealth import Margin
+
+PRICE_NATS = 2.5
+"""Of not knowing the fault's size and begin."""
+HIGHEST_BASE = 0.99
+"""As `controller.analysis.wealth.expected_rate` has it."""
+ROUNDS = 30
+"""Halvings of the rate: finer than anybody reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one step can see.
+
+    Args:
+        step: Its index.
+        share: The canary's part in it.
+        requests: Canary requests that it judges before it may pass, as far as they come before its deadline.
+        rate: The smallest failing rate of the canary that it would find, 0 to 1; None: not even one where every
+            request fails.
+    """
+
+    step: int
+    share: BasisPoints
+    requests: float
+    rate: float | None
+
+
+def sights(plan: Plan, policy: Policy, history: History) -> tuple[Sight, ...]:
+    """Return what each step can see on its own, at the traffic and the failing rate of the history.
+
+    Args:
+        plan: The ladder.
+        policy: The rule; its warm-up is time in which a step sees nothing.
+        history: Of the stable version; with requests.
+    """
+    base = min(max((history.failed + 0.5) / (history.total + PRIOR_REQUESTS), LEAST_PRIOR), HIGHEST_BASE)
+    found, before_s = [], 0.0
+    for index, step in enumerate(plan.steps):
+        warming_s = max(policy.warmup_s - before_s, 0.0)
+        per_s = history.requests_per_s * step.share / EVERYTHING
+        requests = _requests(policy, step, base, per_s, warming_s)
+        found.append(Sight(index, step.share, requests, _smallest(policy, step.share, base, per_s, requests)))
+        before_s += step.hold_s
+    return tuple(found)
+
+
+def growth(margin: Margin, share: BasisPoints, base: float, rate: float) -> float:
+    """Return the nats that the best bet of the grid is expected to earn from one canary request.
+
+    Args:
+        margin: What is tolerable.
+        share: The canary's part of the traffic: the smaller the other arm, the less is known of it.
+        base: Stable's failing rate, also the predicted one; above 0.
+        rate: The canary's.
+    """
+    stable, border = EVERYTHING - share, margin.rho * base + margin.delta
+    best = 0.0
+    for size in GRID if border < HIGHEST_RATE else ():
+        worth = factors(
+            nb=stable,
+            nc=share,
+            tb=base,
+            tc=border + (HIGHEST_RATE - border) * size,
+            rho=margin.rho,
+            delta=margin.delta,
+        )
+        canary = rate * worth.canary_failed + (1.0 - rate) * worth.canary_good
+        other = base * worth.stable_failed + (1.0 - base) * worth.stable_good
+        best = max(best, canary + other * stable / share)
+    return best
+
+
+def _requests(policy: Policy, step: Step, base: float, per_s: float, warming_s: float) -> float:
+    """Return how many canary requests are judged before the step may pass: it stays until it has seen enough."""
+    enough = needed(policy, base) if policy.judge is JudgeKind.EVIDENCE else policy.min_requests
+    held, most = (per_s * max(time_s - warming_s, 0.0) for time_s in (step.hold_s, step.deadline_s))
+    return min(max(held, enough), most)
+
+
+def _smallest(policy: Policy, share: BasisPoints, base: float, per_s: float, requests: float) -> float | None:
+    found = []
+    if per_s * policy.rail.window_s >= policy.rail.min_requests:
+        found.append(policy.rail.max_failed)
+    if policy.judge is JudgeKind.THRESHOLD and requests >= policy.min_requests:
+        found.append(policy.max_error_rate)
+    if policy.judge is JudgeKind.EVIDENCE:
+        found += _by_odds(policy, share, base, requests)
+    return min(found, default=None)
+
+
+def _by_odds(policy: Policy, share: BasisPoints, base: float, requests: float) -> list[float]:
+    margin, nats = policy.tolerance.tolerable, math.log(1.0 / policy.tolerance.alpha) + PRICE_NATS
+    if requests * growth(margin, share, base, 1.0) < nats:
+        return []
+    low, high = base, 1.0
+    for _ in range(ROUNDS):
+        middle = 0.5 * (low + high)
+        is_seen = requests * growth(margin, share, base, middle) >= nats
+        low, high = (low, middle) if is_seen else (middle, high)
+    return [high]
