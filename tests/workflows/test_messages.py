@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
-from dataclasses import replace
-from typing import Any
+from dataclasses import is_dataclass, replace
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from hypothesis import given, settings
@@ -19,6 +21,7 @@ from controller.model.release import CommandKind, Outcome, State
 from controller.model.share import BasisPoints
 from controller.model.wealth import Tally
 from tests.workflows.orders import FAIL, PASS, a_command, an_order, failed, passed
+from workflows import release
 from workflows.messages import (
     Answer,
     CloseErrand,
@@ -121,6 +124,22 @@ def test_numbers_of_the_evidence_come_back_exactly(
     )
 
     assert travelled(evidence) == evidence
+
+
+def test_the_sandbox_knows_the_module_of_every_value_that_travels() -> None:
+    """A value whose module the workflow never imported cannot be read there, and the release would stand still."""
+
+    def modules(kind: object) -> set[str]:
+        inner = {name for part in get_args(kind) for name in modules(part)}
+        if not isinstance(kind, type) or not is_dataclass(kind):
+            return inner
+        return inner.union({kind.__module__}, *(modules(hint) for hint in get_type_hints(kind).values()))
+
+    tree = ast.parse(Path(release.__file__).read_text())
+    named = {one.name for node in ast.walk(tree) if isinstance(node, ast.Import) for one in node.names}
+    named |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+
+    assert modules(JudgeErrand) | modules(Judged) | modules(Ending) <= named
 
 
 def test_a_field_of_a_newer_sender_is_ignored() -> None:
