@@ -39,7 +39,7 @@ PLANS: Mapping[str, Plan] = {
     for plan in (
         _plan(STANDARD, (5, 120, 60, 900), (25, 180, 60, 900), (50, 180, 60, 900)),
         _plan("fast", (10, 10, 5, 300), (50, 20, 10, 300)),
-        _plan("demo", (10, 4, 1, 60), (30, 3, 1, 60), (60, 2, 1, 60)),
+        _plan("demo", (10, 3, 1, 60), (30, 3, 1, 60), (60, 3, 1, 60)),
     )
 }
 """`demo` is for a stage with hundreds of requests a second: a few seconds a step would prove little elsewhere."""

@@ -1,7 +1,7 @@
 """The story: a good version is promoted, a bad one takes itself back, and the alert goes out.
 
 Before it: a stack that is ready. After it: the numbers, counted and not claimed (`accounting`). The plan and the policy
-are made for the demo: three steps of two seconds, one second of warm-up, five per cent of errors. Anything that does not
+are made for the demo: three steps of at most three seconds, one second of warm-up, wide margins. Anything that does not
 go as told here is a `StoryFailed` with the reason.
 """
 
@@ -289,8 +289,8 @@ def about_the_rules() -> str:
     ladder = ", ".join(f"{percent(step.share):g}" for step in plan.steps)
     return (
         f"both releases go by a plan and a policy made for the demo: {ladder} % of the traffic, each held for "
-        f"{plan.steps[0].hold_s:g} s, {policy.warmup_s:g} s of warm-up, at most {policy.max_error_rate:.0%} errors; "
-        "real ones take minutes"
+        f"{plan.steps[0].hold_s:g} s at most, {policy.warmup_s:g} s of warm-up, odds of "
+        f"{1 / policy.tolerance.alpha:.0f} to 1 take it back; real ones take minutes"
     )
 
 

@@ -190,7 +190,7 @@ async def test_the_demo_says_that_its_rules_are_its_own() -> None:
 
     [line] = [line for line in stage.said if "made for the demo" in line]
     assert "10, 30, 60 %" in line
-    assert "2 s" in line
+    assert "3 s at most" in line
     assert stage.said.index(line) < next(
         i for i, said in enumerate(stage.said) if said.startswith("release ")
     )
