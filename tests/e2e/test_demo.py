@@ -105,7 +105,7 @@ def test_people_are_told_the_reason_the_alert_and_where_to_look(
     """The words for people name the numbers, the alert, a failing request, and every address."""
     words = told.stderr
 
-    assert "above the limit of 5 %" in words
+    assert "to 1 against a tolerable canary" in words
     assert "alert delivered, signature checked" in words
     assert "one failing request" in words
     for name in ("API with your token", "API docs", "Temporal", "the shop"):
