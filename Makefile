@@ -12,7 +12,7 @@ STARTED := $(shell date +%s.%N)
 # Compiled modules halve the start of each of our processes; a machine that forbids them would slow every test down.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up doctor test test-long check lock proto clean
+.PHONY: help demo up doctor test test-long bench-analysis check lock proto clean
 
 help: ## Say what can be done.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ test: $(VENV)/.installed-dev check ## Everything CI runs: style, types, contract
 
 test-long: $(VENV)/.installed-dev ## The long forms of the slow suites.
 	$(BIN)/pytest -m long
+
+bench-analysis: $(VENV)/.installed-dev ## The evidence judge beside its peers' rules; ARGS="--seconds 600" bounds it.
+	$(BIN)/python -m tests.bench.analysis.run --results .serinus/bench-analysis.jsonl --page .serinus/bench-analysis.md $(ARGS)
 
 check: $(VENV)/.installed-dev ## Style, types and import contracts.
 	$(BIN)/ruff check .

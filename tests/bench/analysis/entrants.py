@@ -1,0 +1,92 @@
+"""Our engine in the forms that are reported, judged on the counts of one cell.
+
+Before it: `worlds` and `past` draw counts and history. After it: `run` collects the looks of the rollbacks.
+
+"one metric" is the errors alone at odds of 100 to 1, margin 1.1 x + 0.05 points. "two metrics" needs 200 to 1: half of
+the wealth is on another metric, which sees nothing. "fleet" is what a release with remembered instances gets: the
+margin of instance luck, and 200 to 1 (alpha 0.5 % beside 2 % luck) where false rollbacks are counted, 400 to 1 (two
+metrics as well) where delays are: the harder of the two for us each time.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.analysis.wealth import DEFAULT_MARGIN
+from tests.bench.analysis.cells import Cell, warm_up_looks
+from tests.bench.analysis.past import luck_margin
+from tests.bench.analysis.shapes import NEVER, Counts, Floats, Ints, Past, Rule
+from tests.bench.analysis.vectorised import log_odds
+from tests.bench.analysis.worlds import canary_instances, stable_instances
+
+ALPHA = 0.01
+MARGIN_RHO, MARGIN_DELTA = DEFAULT_MARGIN.rho, DEFAULT_MARGIN.delta
+ONE_METRIC = math.log(1 / ALPHA)
+TWO_METRICS = math.log(2 / ALPHA)
+FLEET_FALSE = math.log(2 / ALPHA)
+FLEET_DELAY = math.log(4 / ALPHA)
+LUCK_TAIL = 0.005
+"""2 % of luck over four steps."""
+RAIL_REQUESTS, RAIL_PART, RAIL_LOOKS = 10, 0.5, 10
+
+
+@dataclass(frozen=True, slots=True)
+class Odds:
+    """Log odds after each look, in both forms."""
+
+    plain: Floats
+    lucky: Floats
+
+
+def judged(counts: Counts, cell: Cell) -> Counts:
+    """Return what the statistics see: nothing of the warm-up."""
+    warm = warm_up_looks(cell.ladder)
+
+    def without(array: Ints) -> Ints:
+        seen = array.copy()
+        seen[:, :warm] = 0
+        return seen
+
+    return Counts(without(counts.nb), without(counts.xb), without(counts.nc), without(counts.xc))
+
+
+def odds(counts: Counts, past: Past, cell: Cell) -> Odds:
+    """Judge the cell with and without the margin of instance luck."""
+    ladder, rows = cell.ladder, len(past.prior)
+    temper = past.phi if cell.family.bound is None else np.full(rows, float(cell.family.bound))
+    seen = judged(counts, cell)
+
+    def under(rho: Floats) -> Floats:
+        rule = Rule(rho=rho, delta=MARGIN_DELTA, prior=past.prior, temper=temper, plan_s=ladder.total_s)
+        return log_odds(seen, ladder, rule)
+
+    plain = under(np.full((rows, len(ladder.shares)), MARGIN_RHO))
+    if not past.tau.any():
+        return Odds(plain=plain, lucky=plain)
+    steps = [(canary_instances(s), stable_instances(s)) for s in ladder.shares]
+    instances = past.instances
+    rho = np.stack([luck_margin(past.tau, instances, kc, kb, LUCK_TAIL) for kc, kb in steps], axis=1)
+    return Odds(plain=plain, lucky=under(rho))
+
+
+def rail(counts: Counts, *, until: int | None = None) -> Ints:
+    """Return the look at which the hard rail acts: at least half of at least ten requests failing within ten looks.
+
+    Args:
+        counts: Of both arms; the rail looks at the canary alone.
+        until: It sleeps from this look on; None for never.
+    """
+
+    def window(array: Ints) -> Ints:
+        sums = np.cumsum(array, axis=1)
+        sums[:, RAIL_LOOKS:] -= sums[:, :-RAIL_LOOKS].copy()
+        return sums
+
+    n, x = window(counts.nc), window(counts.xc)
+    acts = (n >= RAIL_REQUESTS) & (x >= RAIL_PART * n)
+    if until is not None:
+        acts[:, until:] = False
+    return np.where(acts.any(axis=1), acts.argmax(axis=1), NEVER)
