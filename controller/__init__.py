@@ -10,6 +10,7 @@ store      ledger, journal, commands, outbox
 notify     alerts to people
 traces     spans by correlation ID; ingest feeds it
 runner     runs a release step by step (Temporal: the package `workflows`)
+simulation whole releases on a virtual clock; recorded looks judged again
 releases   the use cases; api and cli call them
 embedded   the whole stack on one laptop
 bootstrap  wires all of it from settings; registry names the adapters

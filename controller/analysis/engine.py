@@ -22,6 +22,8 @@ from controller.model.verdict import Decision, Verdict
 PRIOR_REQUESTS = 500.0
 """Weight of the prior belief (one failure in a thousand) beside the history, in requests."""
 LEAST_PRIOR = 1e-5
+HIGHEST_PRIOR = 0.5
+JUDGES = {JudgeKind.EVIDENCE: odds.weigh, JudgeKind.THRESHOLD: threshold}
 
 
 def begin_release(plan: Plan, history: History) -> Evidence:
@@ -31,10 +33,13 @@ def begin_release(plan: Plan, history: History) -> Evidence:
         plan: Gives the planned time, over which wealth for late faults comes in.
         history: What stable served before; an empty one is fine.
     """
-    prior = (history.failed + 0.5) / (history.total + PRIOR_REQUESTS)
-    return Evidence(
-        plan_s=max(sum(step.hold_s for step in plan.steps), 60.0), prior=min(max(prior, LEAST_PRIOR), 0.5)
-    )
+    planned_s = sum(step.hold_s for step in plan.steps)
+    return Evidence(plan_s=max(planned_s, 60.0), prior=min(prior_rate(history), HIGHEST_PRIOR))
+
+
+def prior_rate(history: History) -> float:
+    """Return stable's failing rate as a release begins to believe it: its history beside one failure in a thousand."""
+    return max((history.failed + 0.5) / (history.total + PRIOR_REQUESTS), LEAST_PRIOR)
 
 
 def begin_step(evidence: Evidence) -> Evidence:
@@ -65,12 +70,7 @@ def judge(policy: Policy, evidence: Evidence, look: Look) -> tuple[Evidence, Ver
         evidence = odds.add(policy, evidence, block)
     if evidence.failed is not None:
         return evidence, evidence.failed
-    verdict = rails(policy, evidence, look) or _judged(policy, evidence, look)
+    verdict = rails(policy, evidence, look) or JUDGES[policy.judge](policy, evidence, look)
     if verdict.decision is Decision.FAIL:
         evidence = replace(evidence, failed=verdict)
     return evidence, verdict
-
-
-def _judged(policy: Policy, evidence: Evidence, look: Look) -> Verdict:
-    judges = {JudgeKind.EVIDENCE: odds.weigh, JudgeKind.THRESHOLD: threshold}
-    return judges[policy.judge](policy, evidence, look)

@@ -20,6 +20,7 @@ from controller.model.plan import Policy
 from controller.model.verdict import Decision, Ground, Verdict
 from controller.model.wealth import Odds, Tally
 
+NOTHING = (Tally(), Tally())
 MOST_NEEDED = 10_000
 """An uncertified step may pass with so many canary requests at the latest, however small the margin is."""
 
@@ -32,7 +33,7 @@ def add(policy: Policy, evidence: Evidence, block: Block) -> Evidence:
         return replace(evidence, odds=replace(odds, predictor=predictor))
     stable, canary = odds.stable + block.stable, odds.canary + block.canary
     is_complete = stable.total > 0 and canary.total > 0
-    told = Tally() if not is_complete else stable, Tally() if not is_complete else canary
+    told, waiting = ((stable, canary), NOTHING) if is_complete else (NOTHING, (stable, canary))
     return replace(
         evidence,
         odds=Odds(
@@ -43,8 +44,8 @@ def add(policy: Policy, evidence: Evidence, block: Block) -> Evidence:
                 odds.proof, policy.tolerance.acceptable, bet, odds.predictor, stable=told[0], canary=told[1]
             ),
             predictor=wealth.remember(odds.predictor, told[0], gap_s=gap_s, half_life_s=bet.half_life_s),
-            stable=Tally() if is_complete else stable,
-            canary=Tally() if is_complete else canary,
+            stable=waiting[0],
+            canary=waiting[1],
             step_requests=odds.step_requests + told[1].total,
         ),
     )

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from controller.analysis.engine import LEAST_PRIOR, PRIOR_REQUESTS
+from controller.analysis.engine import prior_rate
 from controller.analysis.odds import needed
 from controller.analysis.projection import factors
 from controller.analysis.wealth import GRID, HIGHEST_RATE
@@ -59,7 +59,7 @@ def sights(plan: Plan, policy: Policy, history: History) -> tuple[Sight, ...]:
         policy: The rule; its warm-up is time in which a step sees nothing.
         history: Of the stable version; with requests.
     """
-    base = min(max((history.failed + 0.5) / (history.total + PRIOR_REQUESTS), LEAST_PRIOR), HIGHEST_BASE)
+    base = min(prior_rate(history), HIGHEST_BASE)
     found, before_s = [], 0.0
     for index, step in enumerate(plan.steps):
         warming_s = max(policy.warmup_s - before_s, 0.0)

@@ -1,6 +1,6 @@
 """A limit on the canary's error rate, with a least number of requests. No traffic is never a PASS and never a FAIL.
 
-Last part of `engine.judge`. The limit is on the canary alone; when stable breaks it as well, the canary is not blamed.
+Last part of `engine.judge` for policies of kind `threshold`. The limit is on the canary alone; when stable breaks it as well, the canary is not blamed.
 """
 
 from __future__ import annotations
