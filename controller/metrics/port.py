@@ -20,13 +20,15 @@ class MetricCapabilities:
     Args:
         is_exact: Every request is counted (not sampled).
         has_instances: Counters also come apart by instance.
-        has_latency: Exceedance counts come with each arm.
+        has_latency: Latency buckets come with each arm.
+        largest_group: Most requests that can fail together as repeats of one; None when nothing bounds them.
         delay_s: How old the numbers usually are, seconds.
     """
 
     is_exact: bool = False
     has_instances: bool = False
     has_latency: bool = False
+    largest_group: int | None = None
     delay_s: float = 60.0
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from controller.model.wealth import Tally
+
 
 class SourceState(StrEnum):
     """Whether the evidence can be trusted right now. No evidence and a dead source are different things."""
@@ -54,6 +56,9 @@ class Arm:
     restarts: int | None = None
     """None when nobody counts them."""
     instances: tuple[Instance, ...] = ()
+    buckets: tuple[int, ...] = ()
+    """Requests by how long they took, in the buckets of `Reading.bounds_s` and one above them; empty when nobody
+    measures. Only a reading has it: a look has `over`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +70,14 @@ class Reading:
         source: Whether the numbers are fresh.
         age_s: How old the numbers are, seconds.
         arms: Counters by version. A version without an entry has had no request.
+        bounds_s: Upper bounds of the latency buckets, seconds, growing; empty when the source has no latencies.
     """
 
     generation: str
     source: SourceState = SourceState.OK
     age_s: float = 0.0
     arms: Mapping[str, Arm] = field(default_factory=dict)
+    bounds_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +105,33 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What a version served before a release, for base rate and traffic."""
+    """What a version served before a release, for base rate, traffic, and how unlike its instances are.
+
+    Args:
+        window_s: How long is known, seconds.
+        total: Requests in it.
+        failed: Those that failed.
+        minutes: The same by minute (oldest first) and instance, at most 60 rows; every row has the instances in the
+            same order, with an empty tally where one did not serve. Empty when nobody counts instances.
+        earlier: Instances of earlier versions of the target, each with all that is remembered of it, newest first.
+        bounds_s: Upper bounds of the latency buckets, seconds, growing; empty when the source has no latencies.
+        buckets: Requests of the window by how long they took, in these buckets and one above them.
+    """
 
     window_s: float
     total: int
     failed: int
+    minutes: tuple[tuple[Tally, ...], ...] = ()
+    earlier: tuple[Tally, ...] = ()
+    bounds_s: tuple[float, ...] = ()
+    buckets: tuple[int, ...] = ()
 
     @property
     def requests_per_s(self) -> float:
         """Traffic over the window; 0 for an empty window."""
         return self.total / self.window_s if self.window_s > 0 else 0.0
+
+    @property
+    def instances(self) -> tuple[Tally, ...]:
+        """Each instance over the whole window."""
+        return tuple(sum(column, Tally()) for column in zip(*self.minutes, strict=True))
