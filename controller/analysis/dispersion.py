@@ -1,0 +1,77 @@
+"""How much failures come together: the dispersion of the stable instances' failures, minute by minute.
+
+Before it: the minutes of `controller.model.look.History`. After it: the evidence judge takes its bets to the power
+1/phi (`controller.analysis.wealth.Bet.temper`). Retries of one failure, or one user's reloads, are counted as several
+failures and carry the evidence of one. They meet one instance within a minute, so that instances differ more in a minute
+than independent failures would: by the factor phi, Pearson's chi squared over its degrees of freedom (McCullagh and
+Nelder, Generalized Linear Models, 1989, section 4.5.2; research 12.3). What all instances share, such as a common burst,
+does not count, because each minute's expectations sum to its own failures.
+
+Instances that are always unlike must not look like failures that come together: that is `controller.analysis.luck`. So
+each is expected to fail at its own rate over the whole window, which costs degrees of freedom like the independence of
+a two-way table. A minute must be longer than failures of one cause are apart. That tempering by 1/phi keeps false alarms
+rare is measured, not proved; a known bound on the group size is both, and goes before this.
+
+Tested by tests/controller/analysis/test_dispersion.py: reference values, and simulated fleets with and without groups.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from controller.model.wealth import Tally
+
+SAFETY = 1.15
+"""One window's dispersion is uncertain by itself; so much is added before it is trusted (research 12.3)."""
+GATE = 2.0
+"""Standard deviations of chi squared over its degrees of freedom that phi must lie above 1 to be believed."""
+
+Minutes = Sequence[Sequence[Tally]]
+
+
+def dispersion(minutes: Minutes) -> float:
+    """Return phi, at least 1: how many counted failures carry the evidence of one; 1 where nothing shows it.
+
+    Args:
+        minutes: Rows by minute, columns by instance; an empty tally where an instance did not serve.
+    """
+    columns = [sum(column, Tally()) for column in zip(*minutes, strict=True)]
+    rates = [one.failed / one.total if one.total else 0.0 for one in columns]
+    chi2, cells, blocks, instances = _pearson(minutes, rates)
+    return _believed(chi2, cells - blocks - (instances - 1))
+
+
+def plain_dispersion(minutes: Minutes) -> float:
+    """Return phi when all instances are expected to fail alike: the form to which the published values belong."""
+    chi2, cells, blocks, _ = _pearson(minutes, [1.0] * (len(minutes[0]) if minutes else 0))
+    return _believed(chi2, cells - blocks)
+
+
+def _pearson(minutes: Minutes, rates: Sequence[float]) -> tuple[float, int, int, int]:
+    """Return chi squared, and how many cells, minutes and instances it is made of.
+
+    A minute without failures, or with fewer than two instances that served and ever fail, says nothing.
+    """
+    seen: set[int] = set()
+    chi2, cells, blocks = 0.0, 0, 0
+    for row in minutes:
+        weights = {
+            k: one.total * rate
+            for k, (one, rate) in enumerate(zip(row, rates, strict=True))
+            if one.total * rate > 0
+        }
+        failed, weight = sum(row[k].failed for k in weights), sum(weights.values())
+        if failed == 0 or len(weights) < 2:
+            continue
+        for k, share in weights.items():
+            expected = failed * share / weight
+            chi2 += (row[k].failed - expected) ** 2 / expected
+        cells, blocks, seen = cells + len(weights), blocks + 1, seen | weights.keys()
+    return chi2, cells, blocks, len(seen)
+
+
+def _believed(chi2: float, degrees: int) -> float:
+    if degrees < 1 or chi2 <= degrees * (1 + GATE * math.sqrt(2 / degrees)):
+        return 1.0
+    return SAFETY * chi2 / degrees
