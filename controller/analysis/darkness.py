@@ -2,8 +2,8 @@
 
 Before it: the counts of each look (`controller.analysis.counting`). After it: the judge tells a quiet service, where
 nobody has requests, from a canary that gets nothing of what there is; the first waits, the second is a fault of the
-route or of the version. It is a test of the sample ratio (Lindon and Malek, NeurIPS 2022, arXiv 2011.03567;
-research section 4) against the one alternative that matters here.
+route or of the version. It is a test of the sample ratio (Lindon and Malek, NeurIPS 2022, arXiv 2011.03567)
+against the one alternative that matters here.
 
 The null: each request goes to the canary with a probability of at least half its share w, whatever happened before.
 While the canary gets none, each stable request multiplies the odds against the null by 1 / (1 - w/2); a request of the

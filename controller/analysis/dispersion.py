@@ -4,8 +4,8 @@ Before it: the minutes of `controller.model.look.History`. After it: the evidenc
 1/phi (`controller.analysis.wealth.Bet.temper`). Retries of one failure, or one user's reloads, are counted as several
 failures and carry the evidence of one. They meet one instance within a minute, so that instances differ more in a minute
 than independent failures would: by the factor phi, Pearson's chi squared over its degrees of freedom (McCullagh and
-Nelder, Generalized Linear Models, 1989, section 4.5.2; research 12.3). What all instances share, such as a common burst,
-does not count, because each minute's expectations sum to its own failures.
+Nelder, Generalized Linear Models, 1989, section 4.5.2). What all instances share, such as a common burst, does not
+count, because each minute's expectations sum to its own failures.
 
 Instances that are always unlike must not look like failures that come together: that is `controller.analysis.luck`. So
 each is expected to fail at its own rate over the whole window, which costs degrees of freedom like the independence of
@@ -23,7 +23,9 @@ from collections.abc import Sequence
 from controller.model.wealth import Tally
 
 SAFETY = 1.15
-"""One window's dispersion is uncertain by itself; so much is added before it is trusted (research 12.3)."""
+"""One window's dispersion is uncertain by itself; so much is added before it is trusted. Simulated with the plain form:
+of good releases whose failures come in groups of 2 to 8 at most 0.1 % were then taken back (without tempering up to
+97 %), with rare groups of 20 at little traffic up to 3.6 %: one window does not show those."""
 GATE = 2.0
 """Standard deviations of chi squared over its degrees of freedom that phi must lie above 1 to be believed."""
 
