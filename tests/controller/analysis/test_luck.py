@@ -123,6 +123,18 @@ def test_a_spread_is_measured_through_counting_noise() -> None:
     assert 0.4 < found[50] < 0.55
 
 
+def test_good_groups_are_seldom_beyond_the_margin_where_failures_are_many() -> None:
+    """400 fleets of ten with a spread of 0.3 and 300 failures each: at a tail of 5 % at most 5 % of new pairs are beyond."""
+    rng, beyond = random.Random(5), 0
+    for _ in range(400):
+        unlike = [math.exp(rng.gauss(0, 0.3)) for _ in range(20)]
+        seen = [max(round(rng.gauss(300 * one, math.sqrt(300 * one))), 0) for one in unlike[:10]]
+        widest = RHO * ratio(luck_of([Tally(10**6, x) for x in seen]), canary=2, stable=8, tail=0.05)
+        beyond += sum(unlike[10:12]) / 2 > widest * sum(unlike[12:]) / 8
+
+    assert beyond <= 20
+
+
 @given(
     counts=st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), max_size=40),
     canary=st.integers(0, 50),
