@@ -18,25 +18,13 @@ Tested by tests/controller/analysis/test_darkness.py: the bound by exact sums, a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from controller.model.evidence import Darkness
 from controller.model.share import EVERYTHING, BasisPoints
 
 LEAST_PART = 0.5
 """Below this part of its share the canary's traffic is not what was asked for; above it, it may be chance or stickiness."""
-
-
-@dataclass(frozen=True, slots=True)
-class Darkness:
-    """How long the canary has been without a request.
-
-    Args:
-        run: Stable requests since the last look in which the canary had a request.
-        restarts: How often such a run began anew.
-    """
-
-    run: int = 0
-    restarts: int = 0
 
 
 def add_look(darkness: Darkness, *, stable: int, canary: int) -> Darkness:

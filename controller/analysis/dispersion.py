@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from controller.model.wealth import Tally
 
@@ -28,6 +29,9 @@ of good releases whose failures come in groups of 2 to 8 at most 0.1 % were then
 97 %), with rare groups of 20 at little traffic up to 3.6 %: one window does not show those."""
 GATE = 2.0
 """Standard deviations of chi squared over its degrees of freedom that phi must lie above 1 to be believed."""
+
+NEIGHBOURS = 2 / 3
+"""Independent differences that overlapping ones are worth, each."""
 
 Minutes = Sequence[Sequence[Tally]]
 
@@ -77,3 +81,24 @@ def _believed(chi2: float, degrees: int) -> float:
     if degrees < 1 or chi2 <= degrees * (1 + GATE * math.sqrt(2 / degrees)):
         return 1.0
     return SAFETY * chi2 / degrees
+
+
+def slow_dispersion(minutes: Sequence[tuple[int, int]]) -> float:
+    """Return phi, at least 1, of slow requests: how many that come together carry the evidence of one.
+
+    A pause makes all requests of its time slow. Latencies are not told apart by instance, so that minutes are compared
+    with their neighbours: what changes slowly for everybody cancels (von Neumann, Annals of Mathematical Statistics 12,
+    1941, on successive differences), and what comes and goes stays in.
+
+    Args:
+        minutes: (requests, those above the bound) of stable, minute by minute; a minute without requests is left out.
+    """
+    told = [(n, x) for n, x in minutes if n > 0]
+    chi2, pairs = 0.0, 0
+    for (n, x), (m, y) in pairwise(told):
+        part = (x + y) / (n + m)
+        if 0.0 < part < 1.0:
+            chi2 += (x / n - y / m) ** 2 / (part * (1.0 - part) * (1.0 / n + 1.0 / m))
+            pairs += 1
+    # Differences that share a minute are not independent: 3/2 times the variance of as many that do not.
+    return _believed(chi2 * NEIGHBOURS, math.floor(pairs * NEIGHBOURS))

@@ -23,9 +23,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
+from controller.model.start import Luck
 from controller.model.wealth import Tally
 
 FEWEST_EXPECTED = 1.0
@@ -39,19 +40,6 @@ FEWEST_EXPANDED = 7
 LARGEST_LOG = 20.0
 """No margin is that wide; it keeps one degree of freedom (t = 255) from running over the floats."""
 HALVINGS = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Luck:
-    """How unlike the instances of a target are.
-
-    Args:
-        tau: Spread (standard deviation) of their log failing rates beyond counting noise; 0 for none seen.
-        degrees: Instances it was measured on, less one; 0 when nothing is known.
-    """
-
-    tau: float = 0.0
-    degrees: int = 0
 
 
 def luck_of(instances: Sequence[Tally]) -> Luck:
@@ -74,6 +62,7 @@ def luck_of(instances: Sequence[Tally]) -> Luck:
     return Luck(tau=math.sqrt(excess), degrees=degrees)
 
 
+@lru_cache(maxsize=4096)
 def ratio(luck: Luck, *, canary: int, stable: int, tail: float) -> float:
     """Return the factor, at least 1, by which the tolerated ratio of failing rates grows.
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from controller.analysis.engine import prior_rate
-from controller.analysis.odds import needed
+from controller.analysis.beginning import prior_rate
 from controller.analysis.projection import factors
+from controller.analysis.streams import needed
 from controller.analysis.wealth import GRID, HIGHEST_RATE
 from controller.model.look import History
 from controller.model.plan import JudgeKind, Plan, Policy, Step
@@ -98,7 +98,11 @@ def growth(margin: Margin, share: BasisPoints, base: float, rate: float) -> floa
 
 def _requests(policy: Policy, step: Step, base: float, per_s: float, warming_s: float) -> float:
     """Return how many canary requests are judged before the step may pass: it stays until it has seen enough."""
-    enough = needed(policy, base) if policy.judge is JudgeKind.EVIDENCE else policy.min_requests
+    enough = (
+        needed(policy, policy.tolerance.acceptable, base)
+        if policy.judge is JudgeKind.EVIDENCE
+        else policy.min_requests
+    )
     held, most = (per_s * max(time_s - warming_s, 0.0) for time_s in (step.hold_s, step.deadline_s))
     return min(max(held, enough), most)
 

@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
-from controller.analysis.engine import begin_release, begin_step, judge
+from controller.analysis.beginning import begin_release
+from controller.analysis.engine import begin_step, judge
 from controller.errors import EpochConflict, LeaseHeld, ReleaseClosed, RouterUnavailable, StoreUnavailable
 from controller.judging.clock import Clock
-from controller.judging.ending import is_earned, is_overdue
+from controller.judging.ending import has_waited_long, is_earned, is_overdue
 from controller.judging.looking import Eye
 from controller.judging.renewals import Holding, Renewals
 from controller.model.evidence import Evidence, StepOrder, StepReport
@@ -23,7 +24,7 @@ from controller.model.lease import Closure, ClosureKind, GrantRequest, Standing
 from controller.model.look import Look
 from controller.model.machine import Happening
 from controller.model.plan import Step
-from controller.model.release import Progress
+from controller.model.release import Progress, ReleaseOrder
 from controller.model.verdict import Decision, Verdict, sentence
 from controller.observability import logger
 from controller.routing.port import LeaseKeeper
@@ -108,8 +109,16 @@ class Judge:
         if resume is not None:
             return resume
         if order.evidence is None:
-            return begin_release(order.release.plan, await self._tools.eye.history(order.release))
-        return order.evidence if order.is_continued else begin_step(order.evidence)
+            return await self._first(order.release)
+        if order.is_continued:
+            return order.evidence
+        return begin_step(order.evidence, order.release.plan.steps[order.step])
+
+    async def _first(self, release: ReleaseOrder) -> Evidence:
+        eye = self._tools.eye
+        return begin_release(
+            release.plan, release.policy, await eye.history(release), largest_group=eye.largest_group
+        )
 
 
 class _Run:
@@ -158,15 +167,22 @@ class _Run:
 
     async def _look(self) -> Verdict:
         release = self._order.release
-        look = await self._tools.eye.look(release, number=self.evidence.looks + 1)
+        look = await self._tools.eye.look(
+            release, number=self.evidence.looks + 1, rungs=self.evidence.start.rungs
+        )
         self._tools.record(self._order, look)
         self.evidence, verdict = judge(release.policy, self.evidence, look)
         return verdict
 
     async def _ending(self, verdict: Verdict) -> Happening | None:
-        """Return how the step ends at this look, None when it goes on. An open step ends by FAIL or a person only."""
+        """Return how the step ends at this look, None when it goes on.
+
+        An open step ends by FAIL or a person only, or when a person has been waited for too long.
+        """
         if self._order.is_open:
-            return None
+            policy, is_waiting = self._order.release.policy, self._order.is_waiting
+            is_over = is_waiting and has_waited_long(self._step, policy, self.evidence.step_s)
+            return Happening.STEP_UNDECIDED if is_over else None
         is_due = self._holding is not None and is_earned(self._step, verdict, self.evidence.step_s)
         if is_due and await self._applied():
             return Happening.STEP_PASSED

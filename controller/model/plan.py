@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from controller.errors import InvalidInput
+from controller.model.metric import METRICS, Metric, MetricKind, Need, check_wider
 from controller.model.share import EVERYTHING, BasisPoints, basis_points
 from controller.model.wealth import Margin
 
@@ -142,9 +143,32 @@ class Tolerance:
         _finite(self.alpha, 1e-6, 0.5, "tolerance.alpha")
         _finite(self.beta, 1e-6, 0.5, "tolerance.beta")
         _finite(self.cap, 0.5, 10, "tolerance.cap")
-        looser = self.acceptable.rho >= self.tolerable.rho and self.acceptable.delta >= self.tolerable.delta
-        if not looser or self.acceptable == self.tolerable:
-            raise InvalidInput("expected a wider margin than tolerable's", field="tolerance.acceptable")
+        check_wider(self.tolerable, self.acceptable, "tolerance.acceptable")
+
+
+@dataclass(frozen=True, slots=True)
+class Burn:
+    """When a service is failing as a whole, so that nothing can be said about its canary.
+
+    Both arms have to burn the error budget `factor` times as fast as the objective allows, over the last five minutes and
+    over the last one (Google, The Site Reliability Workbook, 2018, chapter 5).
+
+    Args:
+        objective: The part of requests that shall be answered well, 0.5 to 0.99999.
+        factor: 1 to 1000.
+    """
+
+    objective: float = 0.99
+    factor: float = 14.4
+
+    def __post_init__(self) -> None:
+        _finite(self.objective, 0.5, 0.99999, "burn.objective")
+        _finite(self.factor, 1, 1000, "burn.factor")
+
+    @property
+    def limit(self) -> float:
+        """The failing part from which a service burns, at most 0.9."""
+        return min(self.factor * (1.0 - self.objective), 0.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,28 +178,45 @@ class Policy:
     Args:
         name: What people call it.
         judge: Who judges between the rails.
-        tolerance: What the evidence judge guarantees.
+        tolerance: What the evidence judge guarantees; its margins are those of errors.
+        metrics: What the evidence judge judges; errors always.
+        ceiling: Of the evidence judge: the canary's failing part that is never tolerable, whatever stable does, above 0
+            and at most 1; None for no ceiling. It takes a tenth of the wealth.
         max_error_rate: Of the threshold judge: the failing part above which the canary is rolled back, 0 to 1.
         min_requests: Of the threshold judge: least canary requests in a step before it says anything.
         warmup_s: Judged time at the start of the release in which only rails act, seconds.
         rail: The hard rail.
+        burn: When the whole service is failing: then the share stays as it is.
         on_inconclusive: What happens at a step's deadline when there was traffic but no PASS.
         on_no_data: The same when the canary got too few requests.
         on_source_down: The same when the source of evidence did not answer at the deadline.
+        longest_wait_s: A release that waits for a person is rolled back after this much judged time; seconds.
     """
 
     name: str
     judge: JudgeKind = JudgeKind.EVIDENCE
     tolerance: Tolerance = field(default_factory=Tolerance)
+    metrics: tuple[Metric, ...] = METRICS
+    ceiling: float | None = None
     max_error_rate: float = 0.05
     min_requests: int = 50
     warmup_s: float = 5.0
     rail: Rail = field(default_factory=Rail)
+    burn: Burn = field(default_factory=Burn)
     on_inconclusive: Fallback = Fallback.ROLLBACK
     on_no_data: Fallback = Fallback.WAIT
     on_source_down: Fallback = Fallback.WAIT
+    longest_wait_s: float = 900.0
 
     def __post_init__(self) -> None:
         _finite(self.max_error_rate, 0, 1, "max_error_rate")
         _finite(self.min_requests, 1, 100_000_000, "min_requests")
         _finite(self.warmup_s, 0, 3_600, "warmup_s")
+        _finite(self.longest_wait_s, 0, 30 * 86_400, "longest_wait_s")
+        if self.ceiling is not None:
+            _finite(self.ceiling, 1e-6, 1, "ceiling")
+        kinds = [metric.kind for metric in self.metrics]
+        if len(set(kinds)) < len(kinds):
+            raise InvalidInput("expected each kind of metric once", field="metrics")
+        if not any(one.kind is MetricKind.ERRORS and one.need is not Need.ADVISORY for one in self.metrics):
+            raise InvalidInput("expected errors among the metrics that decide", field="metrics")

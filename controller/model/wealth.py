@@ -84,6 +84,10 @@ class Odds:
         stable: Counted and not bet yet, because one arm had no request.
         canary: Likewise.
         step_requests: Canary requests bet on in this step.
+        lowest: The least odds so far.
+        since_s: Judged time at which they were last (nearly) so low: what came since is what the odds stand on; seconds.
+        since_stable: Counted since then.
+        since_canary: Likewise.
     """
 
     wealth: Wealth = Wealth()
@@ -92,3 +96,7 @@ class Odds:
     stable: Tally = Tally()
     canary: Tally = Tally()
     step_requests: int = 0
+    lowest: float = 1.0
+    since_s: float = 0.0
+    since_stable: Tally = Tally()
+    since_canary: Tally = Tally()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from controller.analysis.beginning import begin
 from controller.analysis.engine import begin_step, judge
 from controller.judging.ending import is_earned, is_overdue
-from controller.model.evidence import Evidence
 from controller.model.machine import Event, Happening, Phase, Position, advance
 from controller.model.plan import Policy
 from controller.model.recording import Recorded, Recording
@@ -73,7 +73,8 @@ class _Replay:
         heading = recording.heading
         self._recording = recording
         self._policy = policy
-        self._evidence = Evidence(prior=heading.prior, plan_s=heading.plan_s)
+        first = heading.plan.steps[recording.looks[0].step]
+        self._evidence = begin(self._policy, heading.start, first.share)
         self._at = Position(Phase.STEPPING, step=recording.looks[0].step)
         self._judged: list[Judged] = []
         self._earned: dict[int, Judged] = {}
@@ -96,7 +97,7 @@ class _Replay:
 
     def _go_to(self, step: int) -> None:
         if step != self._at.step:
-            self._evidence = begin_step(self._evidence)
+            self._evidence = begin_step(self._evidence, self._recording.heading.plan.steps[step])
             self._at = replace(self._at, step=step, is_waiting=False, reason="")
 
     def _take(self, recorded: Recorded) -> None:

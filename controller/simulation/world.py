@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from controller.analysis.engine import begin_release, begin_step, judge
+from controller.analysis.beginning import begin_release
+from controller.analysis.engine import begin_step, judge
 from controller.judging.ending import is_earned, is_overdue
 from controller.model.evidence import Evidence, StepOrder
 from controller.model.lease import ClosureKind
@@ -135,11 +136,11 @@ class _World:
 
     def _begin(self) -> Evidence:
         if self._evidence is not None:
-            return begin_step(self._evidence)
+            return begin_step(self._evidence, self._order.plan.steps[self._at.step])
         scene = self._scene
         total = poisson(self._random, scene.per_s * scene.history_s)
         failed = binomial(self._random, total, scene.stable_rate)
-        return begin_release(self._order.plan, History(scene.history_s, total, failed))
+        return begin_release(self._order.plan, self._order.policy, History(scene.history_s, total, failed))
 
     def _serve(self, step: Step) -> None:
         """Let traffic come until the next look; the rates are those of the middle of the time."""

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.analysis.darkness import Darkness, add_look, begin_again, is_dark, longest_run
+from controller.analysis.darkness import add_look, begin_again, is_dark, longest_run
+from controller.model.evidence import Darkness
 from controller.model.share import EVERYTHING, NOTHING, BasisPoints
 
 SHARE, ALPHA = BasisPoints(500), 0.01

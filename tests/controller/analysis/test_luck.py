@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.analysis.luck import Luck, luck_of, ratio, t_quantile
+from controller.analysis.luck import luck_of, ratio, t_quantile
+from controller.model.start import Luck
 from controller.model.wealth import Tally
 
 UNLIKE = [Tally(3600, failed) for failed in (12, 30, 18, 22, 9, 41, 25, 17, 33, 20)]

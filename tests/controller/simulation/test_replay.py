@@ -9,6 +9,7 @@ from controller.model.plan import Fallback, JudgeKind, Plan, Policy, Step, Toler
 from controller.model.recording import Heading, Recorded, Recording
 from controller.model.release import Outcome
 from controller.model.share import BasisPoints
+from controller.model.start import Start
 from controller.model.target import TargetKey
 from controller.model.verdict import Decision, Ground
 from controller.simulation.replay import replay
@@ -28,7 +29,7 @@ def recording(*counts: tuple[int, int, int], policy: Policy = LENIENT) -> Record
         total, failed = total + new, failed + bad
         look = Look(number, float(number), SourceState.OK, "g", Arm(9 * total), Arm(total, failed))
         looks.append(Recorded(look, step))
-    heading = Heading("rel-1", TargetKey("local.catalog"), "v1", "v2", PLAN, policy, prior=0.001, plan_s=60)
+    heading = Heading("rel-1", TargetKey("local.catalog"), "v1", "v2", PLAN, policy, Start(plan_s=60))
     return Recording(heading, tuple(looks))
 
 
