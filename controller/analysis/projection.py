@@ -29,6 +29,8 @@ ROUNDS = 60
 """Most rounds of the exact solver: enough for halving alone. Newton needs two to four."""
 CLOSE = 1e-9
 """Relative step after which the exact solver stops; a step of Newton leaves about its square."""
+OUTSIDE = -1.0
+"""No rate: where the cubic falls, Newton's step would lead away."""
 NOTHING_TO_BET = (1.0, 1.0, 1.0, 1.0)
 Multipliers = tuple[float, float, float, float]
 """What one request does to the wealth: canary failed, canary good, stable failed, stable good."""
@@ -158,7 +160,7 @@ def _exact(nb: int, nc: int, tb: float, tc: float, rho: float, delta: float) -> 
             nb * (room_c + rho * off_b * (1.0 - 2.0 * c)) + rho * rho * nc * room_b + off_c * (1.0 - 2.0 * b)
         )
         low, high = (low, b) if value > 0.0 else (b, high)
-        better = b - value / slope if slope > 0.0 else low
+        better = b - value / slope if slope > 0.0 else OUTSIDE
         if not low <= better <= high:
             better = 0.5 * (low + high)
         if abs(better - b) <= CLOSE * better:

@@ -29,6 +29,8 @@ SPREAD_MASS = 0.28
 LARGEST_STEP = 0.75
 """A step never takes more than this part of the reserve, so that many steps cannot exhaust it."""
 DEFAULT_MARGIN = Margin()
+LARGEST_GAIN = 50.0
+"""Nats that a look can win before any cap: more than it takes to lift any part that is still alive."""
 CLAMP = 1e280
 """Wealth beyond this says nothing more; it matters up to 1/alpha only."""
 
@@ -42,16 +44,21 @@ class Bet:
         prior: Stable's failing rate before the release; above 0.
         plan_s: Planned judged time of the release, seconds; the spread mass comes in over it.
         half_life_s: Memory of the predictor of the stable rate, seconds.
-        cap: Most nats that one look may add to a part: bounds what a skewed scrape or a cluster of errors can do.
+        cap: Most nats that one look may add to a part: bounds what a skewed scrape or a cluster of errors can do. At
+            3.5 two looks suffice on two metrics of equal weight; a stable arm that is read two looks late can decide.
         temper: Each bet is taken to the power 1/temper; at least 1. The bound on dependent requests, or a dispersion.
+        restored: The odds up to which one look may lift a part that has become poor, whatever `cap` says: after a long
+            good time a fault would else first climb back for several looks. At 1 such a look still says nothing.
+            0: the cap alone.
     """
 
     margin: Margin = DEFAULT_MARGIN
     prior: float = 0.001
     plan_s: float = 2400.0
     half_life_s: float = 60.0
-    cap: float = 3.0
+    cap: float = 3.5
     temper: float = 1.0
+    restored: float = 1.0
 
 
 def expected_rate(predictor: Predictor, prior: float) -> float:
@@ -98,15 +105,21 @@ def _spread(wealth: Wealth, bet: Bet, gap_s: float) -> float:
 
 
 def _grown(parts: tuple[float, ...], bet: Bet, tb: float, stable: Tally, canary: Tally) -> tuple[float, ...]:
-    """Return the parts after a hedged, capped, tempered bet on each effect size."""
+    """Return the parts after a hedged, capped, tempered bet on each effect size.
+
+    The most that a part may grow is known before the look, and a bet that is cut is worth less: it stays fair.
+    """
     rho, delta = bet.margin.rho, bet.margin.delta
     border = rho * tb + delta
     room = HIGHEST_RATE - border
     if room <= 0.0:
         return parts  # everything is tolerable here: nothing to bet on
     nb, xb, nc, xc = stable.total, stable.failed, canary.total, canary.failed
+    capped, restored = exp(min(bet.cap, LARGEST_GAIN)), bet.restored / len(parts)
     grown = []
     for part, size in zip(parts, GRID, strict=True):
         gain = log_e(nb, xb, nc, xc, tb, border + room * size, rho, delta) / bet.temper
-        grown.append(min(part * ((1.0 - HEDGE) * exp(min(gain, bet.cap)) + HEDGE), CLAMP))
+        most = max(part * capped, restored)
+        won = min(part * exp(min(gain, LARGEST_GAIN)), most)
+        grown.append(min((1.0 - HEDGE) * won + HEDGE * part, CLAMP))
     return tuple(grown)

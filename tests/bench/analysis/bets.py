@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from controller.analysis.projection import CLOSE, NEWTON_ABOVE, ROUNDS
+from controller.analysis.projection import CLOSE, NEWTON_ABOVE, OUTSIDE, ROUNDS
 from tests.bench.analysis.compiled import compiled
 from tests.bench.analysis.shapes import Floats
 
@@ -44,7 +44,7 @@ def exact(nb: float, nc: float, tb: float, tc: float, rho: float, delta: float) 
             high = b
         else:
             low = b
-        better = b - value / slope if slope > 0.0 else low
+        better = b - value / slope if slope > 0.0 else OUTSIDE
         if not low <= better <= high:
             better = 0.5 * (low + high)
         if abs(better - b) <= CLOSE * better:
