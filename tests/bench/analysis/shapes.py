@@ -97,6 +97,7 @@ class Rule:
         plan_s: Planned time, seconds.
         half_life_s: Memory of the predictor, seconds.
         cap: Most nats a look.
+        restored: Odds to which one look may lift a poor part.
     """
 
     rho: Floats
@@ -106,3 +107,4 @@ class Rule:
     plan_s: float
     half_life_s: float = USUAL.half_life_s
     cap: float = USUAL.cap
+    restored: float = USUAL.restored

@@ -12,8 +12,17 @@ import math
 
 import numpy as np
 
-from controller.analysis.certainty import LARGEST_GAIN
-from controller.analysis.wealth import CLAMP, GRID, HEDGE, HIGHEST_RATE, LARGEST_STEP, SPREAD_MASS, STEP_MASS
+from controller.analysis.certainty import LARGEST_GAIN as LARGEST_PROOF
+from controller.analysis.wealth import (
+    CLAMP,
+    GRID,
+    HEDGE,
+    HIGHEST_RATE,
+    LARGEST_GAIN,
+    LARGEST_STEP,
+    SPREAD_MASS,
+    STEP_MASS,
+)
 from controller.model.wealth import START_MASS
 from tests.bench.analysis.bets import log_e
 from tests.bench.analysis.compiled import compiled
@@ -40,6 +49,7 @@ def log_odds(counts: Counts, ladder: Ladder, rule: Rule) -> Floats:
         rule.plan_s,
         0.5 ** (ladder.look_s / rule.half_life_s),
         rule.cap,
+        rule.restored,
         SIZES,
         out,
     )
@@ -87,6 +97,7 @@ def _bet_all(
     plan_s: float,
     kept: float,
     cap: float,
+    restored: float,
     sizes: Floats,
     out: Floats,
 ) -> None:
@@ -114,7 +125,7 @@ def _bet_all(
             seen *= kept
             failed *= kept
             if carried[0] > 0.0 and carried[2] > 0.0:
-                _grow(parts, sizes, carried, tb, rho[r, step_of[t]], delta, temper[r], cap)
+                _grow(parts, sizes, carried, tb, rho[r, step_of[t]], delta, temper[r], cap, restored)
                 seen += carried[0]
                 failed += carried[1]
                 carried[:] = 0.0
@@ -131,6 +142,7 @@ def _grow(
     delta: float,
     temper: float,
     cap: float,
+    restored: float,
 ) -> None:
     border = rho * tb + delta
     if border >= HIGHEST_RATE:
@@ -138,7 +150,9 @@ def _grow(
     for j in range(POINTS):
         tc = border + (HIGHEST_RATE - border) * sizes[j]
         gain = log_e(block[0], block[1], block[2], block[3], tb, tc, rho, delta, True) / temper
-        parts[j] = min(parts[j] * ((1.0 - HEDGE) * math.exp(min(gain, cap)) + HEDGE), CLAMP)
+        most = max(parts[j] * math.exp(min(cap, LARGEST_GAIN)), restored / POINTS)
+        won = min(parts[j] * math.exp(min(gain, LARGEST_GAIN)), most)
+        parts[j] = min((1.0 - HEDGE) * won + HEDGE * parts[j], CLAMP)
 
 
 @compiled
@@ -181,7 +195,7 @@ def _prove_all(
                     delta,
                     False,
                 )
-                proof = min(proof * math.exp(min(gain / temper[r], cap, LARGEST_GAIN)), CLAMP)
+                proof = min(proof * math.exp(min(gain / temper[r], cap, LARGEST_PROOF)), CLAMP)
                 seen += carried[0]
                 failed += carried[1]
                 carried[:] = 0.0

@@ -22,7 +22,7 @@ def run(*looks: tuple[int, int], bet: Bet | None = None, ceiling: float = CEILIN
     """Bet on (canary, failed) once a second; returns log odds after each look."""
     wealth, logs = Wealth(), []
     for total, failed in looks:
-        wealth = add_look(wealth, bet or Bet(), ceiling, gap_s=1, canary=Tally(total, failed))
+        wealth = add_look(wealth, bet or Bet(cap=3.0), ceiling, gap_s=1, canary=Tally(total, failed))
         logs.append(math.log(wealth.total))
     return logs
 
@@ -62,7 +62,7 @@ def test_a_canary_four_times_over_the_ceiling_is_found_within_a_few_looks() -> N
         wealth, looks = Wealth(), 0
         while wealth.total < 100:
             failed = sum(rng.random() < 0.2 for _ in range(5))
-            wealth, looks = add_look(wealth, Bet(), CEILING, gap_s=1, canary=Tally(5, failed)), looks + 1
+            wealth, looks = add_look(wealth, Bet(cap=3.0), CEILING, gap_s=1, canary=Tally(5, failed)), looks + 1
         needed.append(5 * looks)
 
     assert 45 < sum(needed) / len(needed) < 75
@@ -82,7 +82,7 @@ def test_canaries_at_the_ceiling_are_seldom_taken_back() -> None:
         wealth = Wealth()
         for _ in range(100):
             failed = sum(rng.random() < CEILING for _ in range(20))
-            wealth = add_look(wealth, Bet(), CEILING, gap_s=1, canary=Tally(20, failed))
+            wealth = add_look(wealth, Bet(cap=3.0), CEILING, gap_s=1, canary=Tally(20, failed))
             if wealth.total >= 10:
                 taken += 1
                 break
@@ -94,7 +94,7 @@ def test_steps_and_time_bring_in_wealth_as_in_the_comparison() -> None:
     """The state is the comparison's, so that a step's mass comes in the same way; no traffic moves nothing."""
     assert add_step(Wealth()).reserve == pytest.approx(0.37)
 
-    idle = add_look(Wealth(), Bet(), CEILING, gap_s=240, canary=Tally())
+    idle = add_look(Wealth(), Bet(cap=3.0), CEILING, gap_s=240, canary=Tally())
     assert idle.total == pytest.approx(1.0)
     assert idle.reserve == pytest.approx(0.4 - 0.028)
     assert idle.elapsed_s == 240
@@ -123,7 +123,7 @@ def test_the_odds_stay_finite_and_no_look_adds_more_than_the_cap(
     looks: list[tuple[int, int]], ceiling: float, temper: float
 ) -> None:
     """Zero, huge and lopsided counts."""
-    logs = [0.0, *run(*looks, bet=Bet(temper=temper), ceiling=ceiling)]
+    logs = [0.0, *run(*looks, bet=Bet(cap=3.0, temper=temper), ceiling=ceiling)]
 
     assert all(math.isfinite(each) for each in logs)
     assert all(after - before <= 3 + 1e-9 for before, after in pairwise(logs))
