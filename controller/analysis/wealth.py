@@ -17,8 +17,9 @@ from math import exp
 from controller.analysis.projection import log_e
 from controller.model.wealth import GRID_POINTS, Margin, Predictor, Tally, Wealth
 
-GRID = tuple(0.98 / 4**j for j in range(GRID_POINTS))
-"""Effect sizes: how far from the margin towards a rate of 0.999 the canary is predicted to be."""
+GRID = tuple(0.4 / 3.3**j for j in range(GRID_POINTS))
+"""Effect sizes: how far from the margin towards a rate of 0.999 the canary is predicted to be, 0.4 to 0.0003. A larger
+one earns no more than `Bet.cap` lets it; without the smallest a fault just beyond the margin took 3 times as long."""
 HIGHEST_RATE = 0.999
 HEDGE = 0.02
 """Part of the wealth that is not bet at a look: one freak block costs at most ln 50 = 3.9 nats."""
@@ -50,6 +51,7 @@ class Bet:
         restored: The odds up to which one look may lift a part that has become poor, whatever `cap` says: after a long
             good time a fault would else first climb back for several looks. At 1 such a look still says nothing.
             0: the cap alone.
+        grid: The effect sizes, one a part.
     """
 
     margin: Margin = DEFAULT_MARGIN
@@ -59,6 +61,7 @@ class Bet:
     cap: float = 3.5
     temper: float = 1.0
     restored: float = 1.0
+    grid: tuple[float, ...] = GRID
 
 
 def expected_rate(predictor: Predictor, prior: float) -> float:
@@ -117,7 +120,8 @@ def _grown(parts: tuple[float, ...], bet: Bet, tb: float, stable: Tally, canary:
     nb, xb, nc, xc = stable.total, stable.failed, canary.total, canary.failed
     capped, restored = exp(min(bet.cap, LARGEST_GAIN)), bet.restored / len(parts)
     grown = []
-    for part, size in zip(parts, GRID, strict=True):
+    # Evidence of another version may have fewer parts: any bet is fair, so a release that runs goes on with those.
+    for part, size in zip(parts, bet.grid, strict=False):
         gain = log_e(nb, xb, nc, xc, tb, border + room * size, rho, delta) / bet.temper
         most = max(part * capped, restored)
         won = min(part * exp(min(gain, LARGEST_GAIN)), most)
