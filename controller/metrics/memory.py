@@ -123,7 +123,7 @@ class MemorySource(MetricSource):
             minutes=_minutes(samples),
             earlier=earlier,
             bounds_s=BOUNDS_S,
-            buckets=_more(last.buckets, first.buckets),
+            bucket_minutes=(_more(last.buckets, first.buckets),),
         )
 
     def capabilities(self) -> MetricCapabilities:

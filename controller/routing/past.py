@@ -151,19 +151,13 @@ class VersionPast:
         if not minutes:
             return History(window_s=0.0, total=0, failed=0)
         rows = _rows([minute.tallies() for minute in minutes])
-        buckets = array("Q")
-        for minute in minutes:
-            _grow(buckets, len(minute.buckets))
-            for place, count in enumerate(minute.buckets):
-                buckets[place] += count
-        _grow(buckets, len(bounds_s) + 1)
         return History(
             window_s=sum(minute.covered_s for minute in minutes),
             total=sum(one.total for row in rows for one in row),
             failed=sum(one.failed for row in rows for one in row),
             minutes=rows,
             bounds_s=bounds_s,
-            buckets=tuple(buckets) if bounds_s else (),
+            bucket_minutes=_padded(minutes, len(bounds_s) + 1) if bounds_s else (),
         )
 
     def by_instance(self) -> tuple[Tally, ...]:
@@ -200,6 +194,11 @@ class VersionPast:
 def _grow(numbers: array[int], size: int) -> None:
     if len(numbers) < size:
         numbers.frombytes(bytes(numbers.itemsize * (size - len(numbers))))
+
+
+def _padded(minutes: Sequence[Minute], width: int) -> tuple[tuple[int, ...], ...]:
+    """Return the buckets of each minute; a minute keeps only as many as were used."""
+    return tuple((*minute.buckets, *(0,) * (width - len(minute.buckets)))[:width] for minute in minutes)
 
 
 def _rows(tallies: Sequence[Sequence[Tally]]) -> tuple[tuple[Tally, ...], ...]:

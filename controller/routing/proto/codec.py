@@ -271,7 +271,7 @@ def history_to_wire(history: History) -> wire.HistoryAnswer:
         earlier_totals=[tally.total for tally in history.earlier],
         earlier_failures=[tally.failed for tally in history.earlier],
         bounds_s=history.bounds_s,
-        buckets=history.buckets,
+        minute_buckets=[count for minute in history.bucket_minutes for count in minute],
     )
 
 
@@ -292,8 +292,15 @@ def history_from_wire(message: wire.HistoryAnswer) -> History:
         minutes=tuple(counted[at : at + width] for at in range(0, len(counted), width or 1)),
         earlier=_tallies(message.earlier_totals, message.earlier_failures),
         bounds_s=tuple(message.bounds_s),
-        buckets=tuple(message.buckets),
+        bucket_minutes=tuple(_lines(message.minute_buckets, len(message.bounds_s) + 1)),
     )
+
+
+def _lines(numbers: Sequence[int], width: int) -> Iterator[tuple[int, ...]]:
+    if len(numbers) % width:
+        raise ValueError("expected as many numbers in each minute as there are buckets")
+    for at in range(0, len(numbers), width):
+        yield tuple(numbers[at : at + width])
 
 
 def _tallies(totals: Sequence[int], failures: Sequence[int]) -> tuple[Tally, ...]:

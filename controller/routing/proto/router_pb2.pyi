@@ -234,7 +234,7 @@ class HistoryRequest(_message.Message):
     def __init__(self, target: _Optional[str] = ..., version: _Optional[str] = ..., window_s: _Optional[float] = ...) -> None: ...
 
 class HistoryAnswer(_message.Message):
-    __slots__ = ("window_s", "total", "failed", "instances", "minute_totals", "minute_failures", "earlier_totals", "earlier_failures", "bounds_s", "buckets")
+    __slots__ = ("window_s", "total", "failed", "instances", "minute_totals", "minute_failures", "earlier_totals", "earlier_failures", "bounds_s", "minute_buckets")
     WINDOW_S_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
@@ -244,7 +244,7 @@ class HistoryAnswer(_message.Message):
     EARLIER_TOTALS_FIELD_NUMBER: _ClassVar[int]
     EARLIER_FAILURES_FIELD_NUMBER: _ClassVar[int]
     BOUNDS_S_FIELD_NUMBER: _ClassVar[int]
-    BUCKETS_FIELD_NUMBER: _ClassVar[int]
+    MINUTE_BUCKETS_FIELD_NUMBER: _ClassVar[int]
     window_s: float
     total: int
     failed: int
@@ -254,5 +254,5 @@ class HistoryAnswer(_message.Message):
     earlier_totals: _containers.RepeatedScalarFieldContainer[int]
     earlier_failures: _containers.RepeatedScalarFieldContainer[int]
     bounds_s: _containers.RepeatedScalarFieldContainer[float]
-    buckets: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, window_s: _Optional[float] = ..., total: _Optional[int] = ..., failed: _Optional[int] = ..., instances: _Optional[int] = ..., minute_totals: _Optional[_Iterable[int]] = ..., minute_failures: _Optional[_Iterable[int]] = ..., earlier_totals: _Optional[_Iterable[int]] = ..., earlier_failures: _Optional[_Iterable[int]] = ..., bounds_s: _Optional[_Iterable[float]] = ..., buckets: _Optional[_Iterable[int]] = ...) -> None: ...
+    minute_buckets: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, window_s: _Optional[float] = ..., total: _Optional[int] = ..., failed: _Optional[int] = ..., instances: _Optional[int] = ..., minute_totals: _Optional[_Iterable[int]] = ..., minute_failures: _Optional[_Iterable[int]] = ..., earlier_totals: _Optional[_Iterable[int]] = ..., earlier_failures: _Optional[_Iterable[int]] = ..., bounds_s: _Optional[_Iterable[float]] = ..., minute_buckets: _Optional[_Iterable[int]] = ...) -> None: ...

@@ -47,15 +47,17 @@ ARMS = st.builds(
 BOUNDS = st.lists(st.floats(0, 1e3), max_size=3).map(tuple)
 TALLIES = st.builds(Tally, COUNTS, COUNTS)
 ROWS = st.integers(1, 4).flatmap(lambda width: st.lists(st.tuples(*[TALLIES] * width), max_size=4).map(tuple))
-HISTORIES = st.builds(
-    History,
-    st.floats(0, 1e4),
-    COUNTS,
-    COUNTS,
-    ROWS,
-    st.lists(TALLIES, max_size=5).map(tuple),
-    BOUNDS,
-    st.lists(COUNTS, max_size=4).map(tuple),
+HISTORIES = BOUNDS.flatmap(
+    lambda bounds: st.builds(
+        History,
+        st.floats(0, 1e4),
+        COUNTS,
+        COUNTS,
+        ROWS,
+        st.lists(TALLIES, max_size=5).map(tuple),
+        st.just(bounds),
+        st.lists(st.tuples(*[COUNTS] * (len(bounds) + 1)), max_size=4).map(tuple),
+    )
 )
 READINGS = st.builds(
     Reading,
@@ -111,11 +113,12 @@ def test_histories_survive_the_wire(history: History) -> None:
         wire.HistoryAnswer(instances=0, minute_totals=[1], minute_failures=[0]),
         wire.HistoryAnswer(instances=2, minute_totals=[1, 2, 3], minute_failures=[0, 0, 0]),
         wire.HistoryAnswer(instances=1, minute_totals=[1], minute_failures=[]),
+        wire.HistoryAnswer(bounds_s=[0.1], minute_buckets=[1, 2, 3]),
     ],
 )
 def test_a_history_with_ragged_minutes_is_refused(broken: wire.HistoryAnswer) -> None:
     """Numbers that fit no table are an error, not a guess."""
-    with pytest.raises(ValueError, match=r"instances|shorter|longer"):
+    with pytest.raises(ValueError, match=r"instances|buckets|shorter|longer"):
         codec.history_from_wire(broken)
 
 
