@@ -91,12 +91,18 @@ def add(
         predictor=wealth.remember(odds.predictor, stable, gap_s=gap_s, half_life_s=bet.half_life_s),
         stable=odds.stable + new[0] if waits else Tally(),
         canary=odds.canary + new[1] if waits else Tally(),
-        step_requests=odds.step_requests + canary.total,
+        step_stable=odds.step_stable + stable,
+        step_canary=odds.step_canary + canary,
         lowest=min(odds.lowest, grown.total),
         since_s=at_s if is_low else odds.since_s,
         since_stable=Tally() if is_low else odds.since_stable + new[0],
         since_canary=Tally() if is_low else odds.since_canary + new[1],
     )
+
+
+def unproved(odds: Odds) -> Odds:
+    """Return a stream's odds with the proof of the step begun anew."""
+    return replace(odds, proof=certainty.START, step_stable=Tally(), step_canary=Tally())
 
 
 def learn(odds: Odds, bet: Bet, stable: Tally, *, at_s: float, gap_s: float) -> Odds:
