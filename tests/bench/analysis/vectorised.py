@@ -119,8 +119,7 @@ def _bet_all(
                 failed = failed * kept + xb[r, t]
                 out[r, t] = 0.0
                 continue
-            part = gap_s / plan_s
-            mass = SPREAD_MASS * part if elapsed < plan_s else reserve * part
+            mass = SPREAD_MASS * gap_s / plan_s if elapsed < plan_s else reserve * gap_s / elapsed
             mass = min(mass, LARGEST_STEP * reserve)
             parts += mass / POINTS
             reserve = max(reserve - mass, 0.0)
