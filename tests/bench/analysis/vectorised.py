@@ -154,10 +154,11 @@ def _grow(
     border = rho * tb + delta
     if border >= HIGHEST_RATE:
         return
+    capped = math.exp(min(cap, LARGEST_GAIN))
     for j in range(POINTS):
         tc = border + (HIGHEST_RATE - border) * sizes[j]
         gain = log_e(block[0], block[1], block[2], block[3], tb, tc, rho, delta, True) / temper
-        most = max(parts[j] * math.exp(min(cap, LARGEST_GAIN)), restored / POINTS)
+        most = max(parts[j] * capped, restored / POINTS)
         won = min(parts[j] * math.exp(min(gain, LARGEST_GAIN)), most)
         parts[j] = min((1.0 - HEDGE) * won + HEDGE * parts[j], CLAMP)
 
