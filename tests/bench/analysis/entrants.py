@@ -19,7 +19,7 @@ from controller.analysis.wealth import DEFAULT_MARGIN
 from tests.bench.analysis.cells import Cell, warm_up_looks
 from tests.bench.analysis.fleets import canary_instances, stable_instances
 from tests.bench.analysis.past import luck_margin
-from tests.bench.analysis.shapes import NEVER, Counts, Floats, Ints, Past, Rule
+from tests.bench.analysis.shapes import NEVER, Bools, Counts, Floats, Ints, Past, Rule
 from tests.bench.analysis.vectorised import log_odds
 
 ALPHA = 0.01
@@ -46,24 +46,27 @@ def odds(counts: Counts, past: Past, cell: Cell) -> Odds:
     ladder, rows = cell.ladder, len(past.prior)
     temper = past.phi if cell.family.bound is None else np.full(rows, float(cell.family.bound))
 
-    def under(rho: Floats) -> Floats:
+    def under(rho: Floats, which: Bools) -> Floats:
         rule = Rule(
             rho=rho,
             delta=MARGIN_DELTA,
-            prior=past.prior,
-            temper=temper,
+            prior=past.prior[which],
+            temper=temper[which],
             plan_s=ladder.total_s,
             warm_looks=warm_up_looks(ladder),
         )
-        return log_odds(counts, ladder, rule)
+        part = Counts(counts.nb[which], counts.xb[which], counts.nc[which], counts.xc[which])
+        return log_odds(part, ladder, rule)
 
-    plain = under(np.full((rows, len(ladder.shares)), MARGIN_RHO))
-    if not past.tau.any():
+    plain = under(np.full((rows, len(ladder.shares)), MARGIN_RHO), np.ones(rows, np.bool_))
+    unlike = past.tau > 0
+    if not unlike.any():
         return Odds(plain=plain, lucky=plain)
     steps = [(canary_instances(s), stable_instances(s)) for s in ladder.shares]
-    instances = past.instances
-    rho = np.stack([luck_margin(past.tau, instances, kc, kb, LUCK_TAIL) for kc, kb in steps], axis=1)
-    return Odds(plain=plain, lucky=under(rho))
+    margins = [luck_margin(past.tau[unlike], past.instances, kc, kb, LUCK_TAIL) for kc, kb in steps]
+    lucky = plain.copy()
+    lucky[unlike] = under(np.stack(margins, axis=1), unlike)
+    return Odds(plain=plain, lucky=lucky)
 
 
 def rail(counts: Counts, *, until: int | None = None) -> Ints:

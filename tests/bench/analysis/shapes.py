@@ -15,6 +15,7 @@ from controller.analysis.wealth import Bet
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 USUAL = Bet()
 NEVER = -1
 """The look of a decision that was not taken."""

@@ -99,6 +99,7 @@ def test_a_few_hundred_paths_agree() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 def test_ten_thousand_paths_agree() -> None:
     """The long form of the same."""
     for seed in range(100, 200):

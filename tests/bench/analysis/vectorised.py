@@ -119,8 +119,7 @@ def _bet_all(
                 failed = failed * kept + xb[r, t]
                 out[r, t] = 0.0
                 continue
-            part = gap_s / plan_s
-            mass = SPREAD_MASS * part if elapsed < plan_s else reserve * part
+            mass = SPREAD_MASS * gap_s / plan_s if elapsed < plan_s else reserve * gap_s / elapsed
             mass = min(mass, LARGEST_STEP * reserve)
             parts += mass / POINTS
             reserve = max(reserve - mass, 0.0)
@@ -155,10 +154,11 @@ def _grow(
     border = rho * tb + delta
     if border >= HIGHEST_RATE:
         return
+    capped = math.exp(min(cap, LARGEST_GAIN))
     for j in range(POINTS):
         tc = border + (HIGHEST_RATE - border) * sizes[j]
         gain = log_e(block[0], block[1], block[2], block[3], tb, tc, rho, delta, True) / temper
-        most = max(parts[j] * math.exp(min(cap, LARGEST_GAIN)), restored / POINTS)
+        most = max(parts[j] * capped, restored / POINTS)
         won = min(parts[j] * math.exp(min(gain, LARGEST_GAIN)), most)
         parts[j] = min((1.0 - HEDGE) * won + HEDGE * parts[j], CLAMP)
 

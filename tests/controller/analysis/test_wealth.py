@@ -15,7 +15,7 @@ from controller.analysis.wealth import Bet, add_look, add_step, expected_rate, r
 from controller.model.wealth import GRID_POINTS, START_MASS, Margin, Predictor, Tally, Wealth
 
 Block = tuple[int, int, int, int]
-REFERENCE = Bet(cap=3.0, restored=0.0, grid=tuple(0.98 / 4**j for j in range(6)))
+REFERENCE = Bet(cap=3.0, restored=0.0, grid=tuple(0.98 / 4**j for j in range(6)), longest_s=2400.0)
 """What the independent implementation bets with."""
 POOR = Wealth(parts=(1e-6,) * GRID_POINTS, reserve=0.01)
 
@@ -71,6 +71,14 @@ def test_no_traffic_moves_nothing() -> None:
 
     assert logs[-1] == pytest.approx(0.0, abs=1e-9)
     assert wealth.reserve == pytest.approx(0.061601, abs=1e-6)
+
+
+def test_a_release_that_waits_for_long_keeps_wealth_for_later_faults() -> None:
+    """Ten times the planned time leaves a tenth of the reserve, and the total stays 1."""
+    logs, wealth = run(*[(0, 0, 0, 0)] * 6000, bet=Bet(plan_s=600.0))
+
+    assert wealth.reserve == pytest.approx(0.012, rel=0.01)
+    assert logs[-1] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_three_steps_before_any_look_leave_a_reserve() -> None:
