@@ -4,15 +4,15 @@ Before it: a data plane's counters, once a second. After it: `DataPlane.history`
 are seconds since 1970, because they must mean something to the router after this one.
 
 Bounded, so that a router can hold a thousand versions for months. A version keeps 60 minutes of two numbers for each
-of at most 33 instances and of at most 64 buckets: 75 kB where everything is in use, 30 kB with three instances and a
-common spread of latencies, 10 kB when it is idle. It is forgotten an hour after it left.
+of at most 33 instances and one for each of at most 64 buckets. Measured: 95 kB where everything is in use, 47 kB with
+three instances and a common spread of latencies, 19 kB when it is idle. It is forgotten an hour after it left.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -24,8 +24,6 @@ MINUTES = 60
 MINUTE_S = 60.0
 APART = 32
 """Instances of a version that are counted apart; all others are one more."""
-OTHERS = ""
-"""Name of the sum of all other instances."""
 EARLIER = 5
 """Versions of a target that are remembered after another one became stable."""
 
@@ -88,7 +86,7 @@ class VersionPast:
     def __init__(self) -> None:
         self.minutes: deque[Minute] = deque(maxlen=MINUTES)
         self.instances: dict[str, int] = {}
-        """Column of each instance that is counted apart; `OTHERS` has the last one."""
+        """Column of each instance that is counted apart; the one after the last possible is of all others."""
         self._seconds: deque[tuple[float, int, int]] = deque(maxlen=MINUTES)
         """Length (seconds), total, failed of the newest readings."""
 
@@ -105,9 +103,7 @@ class VersionPast:
             buckets: Requests by how long they took; empty when nobody measured.
         """
         self._seconds.append((took_s, counted.total, counted.failed))
-        if not self.minutes or self.minutes[-1].covered_s >= MINUTE_S:
-            self.minutes.append(Minute(at - took_s))
-        minute = self.minutes[-1]
+        minute = self._open(at - took_s)
         minute.is_kept = False
         minute.covered_s += took_s
         minute.failed += counted.failed
@@ -117,28 +113,21 @@ class VersionPast:
                 _grow(minute.counts, place + 2)
                 minute.counts[place] += tally.total
                 minute.counts[place + 1] += tally.failed
-        for place, count in enumerate(buckets):
-            if count:
-                _grow(minute.buckets, place + 1)
-                minute.buckets[place] += count
+        _add(minute.buckets, buckets)
 
-    def restore(
-        self, began_at: float, covered_s: float, failed: int, instances: Words, buckets: Sequence[int]
-    ) -> None:
-        """Append a minute that was remembered before; called in order, before anything is added."""
-        minute = Minute(began_at, covered_s, failed, buckets=array("Q", buckets), is_kept=True)
-        for name, tally in instances.items():
-            place = 2 * (APART if name == OTHERS else self._column(name))
-            _grow(minute.counts, place + 2)
-            minute.counts[place] += tally.total
-            minute.counts[place + 1] += tally.failed
-        self.minutes.append(minute)
+    def restore(self, instances: Mapping[str, int], minutes: Iterable[Minute]) -> None:
+        """Take what was remembered before; called before anything is added.
 
-    def instances_of(self, minute: Minute) -> dict[str, Tally]:
-        """Return the tries of a minute by instance, those without any left out."""
-        names = {column: name for name, column in self.instances.items()} | {APART: OTHERS}
-        pairs = enumerate(zip(minute.counts[::2], minute.counts[1::2], strict=True))
-        return {names[column]: Tally(total, failed) for column, (total, failed) in pairs if total}
+        Raises:
+            ValueError: The columns are not those of at most 32 instances, or a minute has more of them.
+        """
+        self.instances = dict(instances)
+        self.minutes.extend(minutes)
+        columns = list(self.instances.values())
+        if len(set(columns)) < len(columns) or not set(columns) <= set(range(APART)):
+            raise ValueError("expected a column of its own for each instance")
+        if any(len(minute.counts) % 2 or len(minute.counts) > 2 * (APART + 1) for minute in self.minutes):
+            raise ValueError("expected two numbers for each instance")
 
     def history(self, window_s: float, now: float, bounds_s: tuple[float, ...] = ()) -> History:
         """Return what was served in the newest `window_s` seconds, or in the shorter time that is known.
@@ -164,6 +153,14 @@ class VersionPast:
         """Return all that is remembered of each instance, the sum of the others left out."""
         rows = _rows([minute.tallies()[:APART] for minute in self.minutes])
         return tuple(sum(column, Tally()) for column in zip(*rows, strict=True))
+
+    def _open(self, at: float) -> Minute:
+        """Return the minute that is not over, or begin one. After a gap the last one is over, however short it is."""
+        last = self.minutes[-1] if self.minutes else None
+        if last is None or last.covered_s >= MINUTE_S or at - last.began_at >= MINUTE_S:
+            last = Minute(at)
+            self.minutes.append(last)
+        return last
 
     def _sums(self, window_s: float) -> History:
         known_s, total, failed = 0.0, 0, 0
@@ -199,6 +196,17 @@ def _grow(numbers: array[int], size: int) -> None:
 def _padded(minutes: Sequence[Minute], width: int) -> tuple[tuple[int, ...], ...]:
     """Return the buckets of each minute; a minute keeps only as many as were used."""
     return tuple((*minute.buckets, *(0,) * (width - len(minute.buckets)))[:width] for minute in minutes)
+
+
+def _add(numbers: array[int], more: Sequence[int]) -> None:
+    """Add to each place; what is zero at the end takes no room."""
+    size = len(more)
+    while size and not more[size - 1]:
+        size -= 1
+    _grow(numbers, size)
+    for place in range(size):
+        if more[place]:
+            numbers[place] += more[place]
 
 
 def _rows(tallies: Sequence[Sequence[Tally]]) -> tuple[tuple[Tally, ...], ...]:
@@ -240,11 +248,21 @@ class Past:
         others = self.earlier.get(target, {})
         return tuple(tally for other, tallies in others.items() if other != version for tally in tallies)
 
+    def keep_targets(self, targets: Collection[TargetKey]) -> None:
+        """Drop what earlier versions of all other targets left behind."""
+        self.earlier = {target: known for target, known in self.earlier.items() if target in targets}
+
     def forget(self, now: float) -> None:
         """Drop versions that served nothing for an hour because they are gone."""
         old = [name for name, past in self.versions.items() if not past._within(MINUTES * MINUTE_S, now)]
         for name in old:
             del self.versions[name]
+
+    def mark_changed(self) -> None:
+        """Let the next save write everything: what the last one wrote was lost."""
+        for past in self.versions.values():
+            for minute in past.minutes:
+                minute.is_kept = False
 
     def changed(self) -> Iterator[tuple[str, VersionPast, Minute]]:
         """Yield each minute that the shelf does not have as it is now."""

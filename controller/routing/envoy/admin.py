@@ -29,8 +29,11 @@ from controller.routing.envoy import latency
 from controller.routing.envoy.counting import HostCount, Ledger, RawReading
 from controller.routing.envoy.resources import cluster_name
 from controller.routing.past import Past
+from controller.routing.shelf import Shelf
 
 READ_EVERY_S = 1.0
+KEEP_EVERY_S = 30.0
+"""How much of its past a router that is killed may lose, seconds."""
 ANSWER_WITHIN_S = 1.0
 STALE_AFTER_S = 3.0
 DOWN_AFTER_S = 10.0
@@ -160,17 +163,26 @@ class CounterReader:
     Args:
         socket: The admin socket.
         clock: Seconds, monotonic: how old a reading is.
+        shelf: Keeps what was served over restarts; None keeps nothing.
         wall_clock: Seconds since 1970: when something was served.
     """
 
     def __init__(
-        self, *, socket: Path, clock: Callable[[], float], wall_clock: Callable[[], float] = time.time
+        self,
+        *,
+        socket: Path,
+        clock: Callable[[], float],
+        shelf: Shelf | None = None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._socket = socket
         self._clock = clock
         self._wall_clock = wall_clock
         self._generation = secrets.token_hex(8)
-        self._past = Past()
+        self._shelf = shelf
+        self._past = Past() if shelf is None else shelf.open(wall_clock())
+        self._kept_at_s = clock()
+        self._keeping: asyncio.Task[None] | None = None
         self._ledger = Ledger(self._past)
         self._stable: dict[TargetKey, str] = {}
         self._read_at_s: float | None = None
@@ -182,12 +194,25 @@ class CounterReader:
         self._task = asyncio.create_task(self._run())
 
     async def aclose(self) -> None:
-        """Stop reading. Idempotent."""
+        """Stop reading and keep what was served. Idempotent."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
+        if self._shelf is not None:
+            if self._keeping is not None:
+                await self._keeping
+            await self._shelf.save(self._past, self._wall_clock())
+            await self._shelf.aclose()
+            self._shelf = None
+
+    def _keep(self) -> None:
+        """Begin to write what changed, when it is time and the disk is not busy with the last time."""
+        is_time = self._clock() - self._kept_at_s >= KEEP_EVERY_S
+        if self._shelf is not None and is_time and (self._keeping is None or self._keeping.done()):
+            self._kept_at_s = self._clock()
+            self._keeping = asyncio.create_task(self._shelf.save(self._past, self._wall_clock()))
 
     async def read(self) -> None:
         """Read once.
@@ -206,6 +231,7 @@ class CounterReader:
             try:
                 await self.read()
                 self._say(None)
+                self._keep()
             except AdminError as error:
                 self._say(error)
             except Exception:  # the edge of this task: a reader that ended would be silent for ever
@@ -234,12 +260,13 @@ class CounterReader:
         )
 
     def declared(self, targets: Sequence[Target]) -> None:
-        """Take in which targets there are now: a version that is not stable any more is remembered as an earlier one."""
+        """Take in which targets there are: a version that is not stable any more is remembered as an earlier one."""
         for target in targets:
             before = self._stable.get(target.key, target.stable)
             if before != target.stable:
                 self._past.retire(target.key, before, cluster_name(target.key, before))
         self._stable = {target.key: target.stable for target in targets}
+        self._past.keep_targets(self._stable)
 
     def history(self, target: Target, version: str, window_s: float) -> History:
         """Return what a version served in the newest `window_s` seconds, or in the shorter time that is known."""

@@ -19,6 +19,7 @@ from controller.routing.envoy.admin import CounterReader
 from controller.routing.envoy.resources import Snapshot, layer, snapshot
 from controller.routing.envoy.xds import Wanted, XdsServer
 from controller.routing.port import DataPlane, PlaneCapabilities, Shares
+from controller.routing.shelf import Shelf
 
 ACKNOWLEDGE_WITHIN_S = 2.0
 """Longest wait for the proxies in a declaration or a push."""
@@ -32,9 +33,12 @@ class EnvoyPlane(DataPlane):
         xds_socket: Where Envoys ask for their configuration.
         admin_socket: Where the counters of the Envoy on this host are read.
         layer_ttl_s: How long an Envoy keeps shares without a renewal, seconds; renewed each third of it.
+        history: File that keeps what was served over restarts; None keeps nothing.
     """
 
-    def __init__(self, *, xds_socket: Path, admin_socket: Path, layer_ttl_s: float) -> None:
+    def __init__(
+        self, *, xds_socket: Path, admin_socket: Path, layer_ttl_s: float, history: Path | None = None
+    ) -> None:
         self._layer_ttl_s = layer_ttl_s
         self._targets: tuple[Target, ...] = ()
         self._shares: Callable[[], Mapping[TargetKey, Shares]] = dict
@@ -44,7 +48,8 @@ class EnvoyPlane(DataPlane):
         """Until then a proxy may still serve shares of the router before this one, though none is connected yet."""
         self._changed = asyncio.Event()
         self._xds = XdsServer(socket=xds_socket, wanted=self._wanted, on_change=self._changed.set)
-        self._reader = CounterReader(socket=admin_socket, clock=time.monotonic)
+        shelf = None if history is None else Shelf(history)
+        self._reader = CounterReader(socket=admin_socket, clock=time.monotonic, shelf=shelf)
 
     async def start(self, shares: Callable[[], Mapping[TargetKey, Shares]]) -> None:
         """Listen for Envoys and begin to read counters."""
