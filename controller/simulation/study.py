@@ -148,7 +148,9 @@ def _causes(runs: Sequence[Run]) -> tuple[Cause, ...]:
 
 
 def _cause(verdict: Verdict) -> str:
-    return verdict.metric if verdict.ground is Ground.ODDS else verdict.ground.value
+    if verdict.ground is not Ground.ODDS:
+        return verdict.ground.value
+    return max(verdict.parts, key=lambda one: one.part).metric if verdict.parts else verdict.metric
 
 
 def spread(values: Sequence[float]) -> Spread:
