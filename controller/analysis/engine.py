@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.analysis import darkness, odds
+from controller.analysis import darkness, odds, split
 from controller.analysis.counting import count
 from controller.analysis.rails import rails
 from controller.analysis.surroundings import held, watch
@@ -31,6 +31,7 @@ def begin_step(evidence: Evidence, step: Step) -> Evidence:
         window=(),
         hanging=0,
         darkness=darkness.begin_again(evidence.darkness),
+        split=split.begin_again(evidence.split),
     )
 
 

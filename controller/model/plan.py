@@ -137,7 +137,7 @@ class Tolerance:
     beta: float = 0.05
     tolerable: Margin = Margin(1.1, 0.0005)
     acceptable: Margin = Margin(1.25, 0.002)
-    cap: float = 3.0
+    cap: float = 3.5
 
     def __post_init__(self) -> None:
         _finite(self.alpha, 1e-6, 0.5, "tolerance.alpha")

@@ -36,6 +36,7 @@ class Ground(StrEnum):
     ONE_BAD_INSTANCE = "one_bad_instance"
     LEANING = "leaning_against_canary"
     CANARY_DARK = "canary_dark"
+    SPLIT_MISMATCH = "split_mismatch"
     WARMING_UP = "warming_up"
     COLLECTING = "collecting"
     NO_TRAFFIC = "no_traffic"
@@ -167,6 +168,8 @@ def sentence(verdict: Verdict, *, target: str, canary: str, stable: str) -> str:
         Ground.ONE_BAD_INSTANCE: f"{counts}: {odds}, but only because of {verdict.instance}: replace that instance",
         Ground.LEANING: f"{counts}: {odds}, too much to go on",
         Ground.CANARY_DARK: f"{target} {canary} gets no requests although it has a share: the split does not work",
+        Ground.SPLIT_MISMATCH: f"{target} {canary} got {verdict.canary_total} of "
+        f"{verdict.canary_total + verdict.stable_total} requests, far from its share: the split does not work",
         Ground.WARMING_UP: f"{counts}: still warming up",
         Ground.COLLECTING: f"{counts}: not enough seen yet",
         Ground.NO_TRAFFIC: f"{target} {canary} got {verdict.canary_total} requests: too few to judge",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from controller.errors import InvalidInput
 
-GRID_POINTS = 6
+GRID_POINTS = 7
 START_MASS = 0.6
 """Wealth bet from the first look on: with less, 20 to 100 % errors need a third look."""
 

@@ -75,7 +75,7 @@ class ToleranceShape(Strict):
     ] = 0.05
     tolerable: MarginShape = MarginShape(ratio=1.1, extra_percent=0.05)
     acceptable: MarginShape = MarginShape(ratio=1.25, extra_percent=0.2)
-    cap_nats: Annotated[float, Field(ge=0.5, le=10, description="Most that one look may add.")] = 3.0
+    cap_nats: Annotated[float, Field(ge=0.5, le=10, description="Most that one look may add.")] = 3.5
 
 
 class BurnShape(Strict):

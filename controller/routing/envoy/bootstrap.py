@@ -20,6 +20,7 @@ from typing import Any
 
 from controller.errors import ConfigurationError
 from controller.observability import CORRELATION_HEADER, CORRELATION_ID
+from controller.routing.envoy import latency
 from controller.routing.envoy.resources import DRAW_HEADER, LAYER, METADATA, ROUTE_TABLE
 
 Json = dict[str, Any]
@@ -30,6 +31,7 @@ LOG_FLUSH_MS = 100
 STATS = (
     r"^cluster\..*\.upstream_rq_(retry|[0-9]xx|total|pending_overflow)$",
     r"^cluster\..*\.upstream_cx_connect_fail$",
+    latency.pattern(),
     r"^http\.edge\.(downstream_rq_.*|downstream_cx_active)$",
     r"^(runtime|control_plane|server|listener_manager)\.",
 )
@@ -101,10 +103,13 @@ def envoy_bootstrap(
     return {
         "node": {"id": node_id, "cluster": "serinus"},
         "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
+        # Histograms are merged at a flush; the judge looks once a second.
+        "stats_flush_interval": "1s",
         "stats_config": {
+            "histogram_bucket_settings": latency.bucket_settings(),
             "stats_matcher": {
                 "inclusion_list": {"patterns": [{"safe_regex": {"regex": f"{one}.*"}} for one in STATS]}
-            }
+            },
         },
         "layered_runtime": {
             "layers": [

@@ -66,6 +66,7 @@ class EnvoyPlane(DataPlane):
             raise DataPlaneRefused(
                 f"the proxy refused the configuration and keeps the last good one: {refusals[0]}"
             )
+        self._reader.declared(self._targets)
 
     async def push(self) -> None:
         """Send the shares as they are now.

@@ -17,10 +17,10 @@ import numpy as np
 
 from controller.analysis.wealth import DEFAULT_MARGIN
 from tests.bench.analysis.cells import Cell, warm_up_looks
+from tests.bench.analysis.fleets import canary_instances, stable_instances
 from tests.bench.analysis.past import luck_margin
 from tests.bench.analysis.shapes import NEVER, Counts, Floats, Ints, Past, Rule
 from tests.bench.analysis.vectorised import log_odds
-from tests.bench.analysis.worlds import canary_instances, stable_instances
 
 ALPHA = 0.01
 MARGIN_RHO, MARGIN_DELTA = DEFAULT_MARGIN.rho, DEFAULT_MARGIN.delta
@@ -41,27 +41,21 @@ class Odds:
     lucky: Floats
 
 
-def judged(counts: Counts, cell: Cell) -> Counts:
-    """Return what the statistics see: nothing of the warm-up."""
-    warm = warm_up_looks(cell.ladder)
-
-    def without(array: Ints) -> Ints:
-        seen = array.copy()
-        seen[:, :warm] = 0
-        return seen
-
-    return Counts(without(counts.nb), without(counts.xb), without(counts.nc), without(counts.xc))
-
-
 def odds(counts: Counts, past: Past, cell: Cell) -> Odds:
     """Judge the cell with and without the margin of instance luck."""
     ladder, rows = cell.ladder, len(past.prior)
     temper = past.phi if cell.family.bound is None else np.full(rows, float(cell.family.bound))
-    seen = judged(counts, cell)
 
     def under(rho: Floats) -> Floats:
-        rule = Rule(rho=rho, delta=MARGIN_DELTA, prior=past.prior, temper=temper, plan_s=ladder.total_s)
-        return log_odds(seen, ladder, rule)
+        rule = Rule(
+            rho=rho,
+            delta=MARGIN_DELTA,
+            prior=past.prior,
+            temper=temper,
+            plan_s=ladder.total_s,
+            warm_looks=warm_up_looks(ladder),
+        )
+        return log_odds(counts, ladder, rule)
 
     plain = under(np.full((rows, len(ladder.shares)), MARGIN_RHO))
     if not past.tau.any():

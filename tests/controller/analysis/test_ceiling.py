@@ -13,23 +13,26 @@ from hypothesis import strategies as st
 from controller.analysis.ceiling import add_look
 from controller.analysis.wealth import Bet, add_step
 from controller.errors import InvalidInput
-from controller.model.wealth import Tally, Wealth
+from controller.model.wealth import START_MASS, Tally, Wealth
 
 CEILING = 0.05
 
 
 def run(*looks: tuple[int, int], bet: Bet | None = None, ceiling: float = CEILING) -> list[float]:
     """Bet on (canary, failed) once a second; returns log odds after each look."""
-    wealth, logs = Wealth(), []
+    bet = bet or Bet(cap=3.0)
+    wealth, logs = Wealth(parts=(START_MASS / len(bet.grid),) * len(bet.grid)), []
     for total, failed in looks:
-        wealth = add_look(wealth, bet or Bet(), ceiling, gap_s=1, canary=Tally(total, failed))
+        wealth = add_look(wealth, bet, ceiling, gap_s=1, canary=Tally(total, failed))
         logs.append(math.log(wealth.total))
     return logs
 
 
 def test_reference_values_of_the_odds() -> None:
     """The same sums written out by hand once: five requests a look, 0, 1, 2, 2 and 3 of them failed."""
-    found = run((5, 0), (5, 1), (5, 2), (5, 2), (5, 3))
+    six_sizes = Bet(cap=3.0, grid=tuple(0.98 / 4**j for j in range(6)))
+
+    found = run((5, 0), (5, 1), (5, 2), (5, 2), (5, 3), bet=six_sizes)
 
     assert found == pytest.approx([-0.2333, -0.120382, 0.645967, 2.430904, 5.234537], abs=1e-6)
 
@@ -62,7 +65,10 @@ def test_a_canary_four_times_over_the_ceiling_is_found_within_a_few_looks() -> N
         wealth, looks = Wealth(), 0
         while wealth.total < 100:
             failed = sum(rng.random() < 0.2 for _ in range(5))
-            wealth, looks = add_look(wealth, Bet(), CEILING, gap_s=1, canary=Tally(5, failed)), looks + 1
+            wealth, looks = (
+                add_look(wealth, Bet(cap=3.0), CEILING, gap_s=1, canary=Tally(5, failed)),
+                looks + 1,
+            )
         needed.append(5 * looks)
 
     assert 45 < sum(needed) / len(needed) < 75
@@ -82,7 +88,7 @@ def test_canaries_at_the_ceiling_are_seldom_taken_back() -> None:
         wealth = Wealth()
         for _ in range(100):
             failed = sum(rng.random() < CEILING for _ in range(20))
-            wealth = add_look(wealth, Bet(), CEILING, gap_s=1, canary=Tally(20, failed))
+            wealth = add_look(wealth, Bet(cap=3.0), CEILING, gap_s=1, canary=Tally(20, failed))
             if wealth.total >= 10:
                 taken += 1
                 break
@@ -94,7 +100,7 @@ def test_steps_and_time_bring_in_wealth_as_in_the_comparison() -> None:
     """The state is the comparison's, so that a step's mass comes in the same way; no traffic moves nothing."""
     assert add_step(Wealth()).reserve == pytest.approx(0.37)
 
-    idle = add_look(Wealth(), Bet(), CEILING, gap_s=240, canary=Tally())
+    idle = add_look(Wealth(), Bet(cap=3.0), CEILING, gap_s=240, canary=Tally())
     assert idle.total == pytest.approx(1.0)
     assert idle.reserve == pytest.approx(0.4 - 0.028)
     assert idle.elapsed_s == 240
@@ -123,7 +129,7 @@ def test_the_odds_stay_finite_and_no_look_adds_more_than_the_cap(
     looks: list[tuple[int, int]], ceiling: float, temper: float
 ) -> None:
     """Zero, huge and lopsided counts."""
-    logs = [0.0, *run(*looks, bet=Bet(temper=temper), ceiling=ceiling)]
+    logs = [0.0, *run(*looks, bet=Bet(cap=3.0, temper=temper), ceiling=ceiling)]
 
     assert all(math.isfinite(each) for each in logs)
     assert all(after - before <= 3 + 1e-9 for before, after in pairwise(logs))
