@@ -124,7 +124,7 @@ def test_a_gate_is_judged_and_then_passed_by_a_person() -> None:
         replace(GOOD, fleet=Fleet(3, 3, unlike=0.3), latency=Latency(0.05, pauses=Pauses()), group=2),
         replace(GOOD, fleet=Fleet(3, 3, bad_rate=0.4)),
         replace(GOOD, outages=(Outage(4, 5), Outage(12, 1))),
-        replace(GOOD, canary=Fault(0.005, dark_after_s=6)),
+        replace(GOOD, canary=Fault(0.005, dark_after_s=6), look_every_s=5),
         replace(GOOD, canary=Fault(0.005, hangs_after_s=6)),
     ],
 )
