@@ -129,7 +129,7 @@ def _under_ceiling(policy: Policy, evidence: Evidence, counted: Counted) -> Weal
     if evidence.ceiling is None or policy.ceiling is None:
         return evidence.ceiling
     block = counted.block
-    bet = streams.bet_on(policy, evidence, evidence.streams[0], policy.tolerance.tolerable)
+    bet = streams.bet_on(policy, evidence, _errors(evidence), policy.tolerance.tolerable)
     gap_s = block.until_s - block.from_s
     return ceiling.add_look(evidence.ceiling, bet, policy.ceiling, gap_s=gap_s, canary=block.canary)
 
@@ -138,7 +138,7 @@ def _without(policy: Policy, evidence: Evidence, look: Look, counted: Counted) -
     """Bet again without each instance; a service without counted instances costs nothing here."""
     if not counted.instances and not evidence.without:
         return ()
-    errors = next(one for one in evidence.streams if one.metric is MetricKind.ERRORS)
+    errors = _errors(evidence)
     return instances.add(
         policy,
         evidence,
@@ -149,6 +149,10 @@ def _without(policy: Policy, evidence: Evidence, look: Look, counted: Counted) -
         predictor=errors.odds.predictor,
         told=streams.told(errors.odds, (counted.block.stable, counted.block.canary)),
     )
+
+
+def _errors(evidence: Evidence) -> Stream:
+    return next(one for one in evidence.streams if one.metric is MetricKind.ERRORS)
 
 
 def _proving_anew(evidence: Evidence) -> Evidence:
