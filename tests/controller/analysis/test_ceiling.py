@@ -62,7 +62,10 @@ def test_a_canary_four_times_over_the_ceiling_is_found_within_a_few_looks() -> N
         wealth, looks = Wealth(), 0
         while wealth.total < 100:
             failed = sum(rng.random() < 0.2 for _ in range(5))
-            wealth, looks = add_look(wealth, Bet(cap=3.0), CEILING, gap_s=1, canary=Tally(5, failed)), looks + 1
+            wealth, looks = (
+                add_look(wealth, Bet(cap=3.0), CEILING, gap_s=1, canary=Tally(5, failed)),
+                looks + 1,
+            )
         needed.append(5 * looks)
 
     assert 45 < sum(needed) / len(needed) < 75
