@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.analysis import darkness, odds, split
+from controller.analysis import darkness, intervals, limits, odds, ranks, split
 from controller.analysis.counting import count
 from controller.analysis.rails import rails
 from controller.analysis.surroundings import held, watch
@@ -19,7 +19,8 @@ from controller.model.look import Look
 from controller.model.plan import JudgeKind, Policy, Step
 from controller.model.verdict import Decision, Verdict
 
-JUDGES = {JudgeKind.EVIDENCE: odds.weigh, JudgeKind.THRESHOLD: threshold}
+ADDING = {JudgeKind.EVIDENCE: odds.add, JudgeKind.THRESHOLD: limits.add, JudgeKind.MANN_WHITNEY: ranks.add}
+JUDGES = {JudgeKind.EVIDENCE: odds.weigh, JudgeKind.THRESHOLD: threshold, JudgeKind.MANN_WHITNEY: ranks.weigh}
 
 
 def begin_step(evidence: Evidence, step: Step) -> Evidence:
@@ -32,6 +33,7 @@ def begin_step(evidence: Evidence, step: Step) -> Evidence:
         hanging=0,
         darkness=darkness.begin_again(evidence.darkness),
         split=split.begin_again(evidence.split),
+        series=intervals.begin_step(evidence.series),
     )
 
 
@@ -48,8 +50,7 @@ def judge(policy: Policy, evidence: Evidence, look: Look) -> tuple[Evidence, Ver
     """
     evidence, counted = count(policy, evidence, look)
     evidence = watch(policy, evidence, look, counted)
-    if policy.judge is JudgeKind.EVIDENCE:
-        evidence = odds.add(policy, evidence, look, counted)
+    evidence = ADDING[policy.judge](policy, evidence, look, counted)
     if evidence.failed is not None:
         return evidence, evidence.failed
     verdict = rails(policy, evidence, look) or held(

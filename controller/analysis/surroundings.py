@@ -65,9 +65,11 @@ def held(policy: Policy, evidence: Evidence, look: Look, verdict: Verdict) -> Ve
     if is_burning(policy, evidence.pace):
         return _hold(Ground.SERVICE_BURNING, evidence, look, policy.burn.limit)
     if darkness.is_dark(evidence.darkness, share=evidence.share, alpha=DARK_ALPHA):
-        return _hold(Ground.CANARY_DARK, evidence, look, None)
+        dark = _hold(Ground.CANARY_DARK, evidence, look, None)
+        return replace(dark, is_exhausted=verdict.is_exhausted)
     if split.wrong_side(evidence.split, alpha=SPLIT_ALPHA):
-        return _hold(Ground.SPLIT_MISMATCH, evidence, look, None)
+        wrong = _hold(Ground.SPLIT_MISMATCH, evidence, look, None)
+        return replace(wrong, is_exhausted=verdict.is_exhausted)
     return verdict
 
 

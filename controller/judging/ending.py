@@ -17,9 +17,9 @@ def is_earned(step: Step, verdict: Verdict, step_s: float) -> bool:
     return verdict.decision is Decision.PASS and step_s >= least_s
 
 
-def is_overdue(step: Step, step_s: float) -> bool:
-    """Whether the step's deadline has come: without a PASS the policy decides now."""
-    return step_s >= step.deadline_s
+def is_overdue(step: Step, verdict: Verdict, step_s: float) -> bool:
+    """Whether the step's deadline has come, or its judge gives up before it: without a PASS the policy decides now."""
+    return verdict.is_exhausted or step_s >= step.deadline_s
 
 
 def has_waited_long(step: Step, policy: Policy, step_s: float) -> bool:

@@ -204,7 +204,8 @@ class _Run:
         is_due = self._holding is not None and is_earned(self._step, verdict, self.evidence.step_s)
         if is_due and await self._applied():
             return Happening.STEP_PASSED
-        return Happening.STEP_UNDECIDED if is_overdue(self._step, self.evidence.step_s) else None
+        is_over = is_overdue(self._step, verdict, self.evidence.step_s)
+        return Happening.STEP_UNDECIDED if is_over else None
 
     async def _applied(self) -> bool:
         """Whether every connected proxy has taken the share: a desired share alone never lets a step pass."""

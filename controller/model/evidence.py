@@ -7,6 +7,7 @@ on another worker counts on as if nothing had happened. Only `controller.analysi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from controller.model.lease import ClosureKind
 from controller.model.look import Exceedance
@@ -27,6 +28,43 @@ class Block:
     until_s: float
     canary: Tally = Tally()
     stable: Tally = Tally()
+
+
+class Measured(StrEnum):
+    """What a measurement says of the canary."""
+
+    GOOD = "good"
+    FAILED = "failed"
+    COMMON = "common"
+    """Stable is above the limit as well: nobody is blamed."""
+    INCONCLUSIVE = "inconclusive"
+    """Too little was seen."""
+    ERROR = "error"
+    """The source was not well when the interval ended; what happened is counted by the next measurement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What the judges carry that measure in even intervals.
+
+    Args:
+        open: The interval that runs; None before it begins.
+        last: The newest measured one of this step.
+        newest: What the newest measurement of this step says.
+        failed: Failing measurements of the release that count.
+        inconclusive: Measurements of this step with too few requests.
+        errors: Measurements in a row, in this step, at a source that was not well.
+        points: Of each of the newest intervals with requests on both arms, oldest first, at most 60: the canary's
+            requests and failures, and stable's.
+    """
+
+    open: Block | None = None
+    last: Block | None = None
+    newest: Measured | None = None
+    failed: int = 0
+    inconclusive: int = 0
+    errors: int = 0
+    points: tuple[tuple[int, int, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +172,7 @@ class Evidence:
         crossed: The odds have reached the bar.
         rest_crossed: Without any one instance they were high enough as well.
         blamed: The instance without which they would not be; empty while there is none.
+        series: What the judges carry that measure in even intervals.
     """
 
     looks: int = 0
@@ -162,6 +201,7 @@ class Evidence:
     crossed: bool = False
     rest_crossed: bool = False
     blamed: str = ""
+    series: Series = Series()
 
 
 @dataclass(frozen=True, slots=True)

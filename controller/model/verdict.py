@@ -27,6 +27,11 @@ class Ground(StrEnum):
     CERTIFIED = "certified"
     ODDS = "odds_against_canary"
     ERROR_RATE = "error_rate_above_limit"
+    FAILURE_LIMIT = "failure_limit_passed"
+    INCONCLUSIVE_LIMIT = "inconclusive_limit_passed"
+    SHIFTED = "failing_part_shifted"
+    NOT_SHIFTED = "failing_part_not_shifted"
+    NOT_ENOUGH = "not_enough_measurements"
     RAIL_FAILING = "rail_failing"
     CANDIDATE_RESTARTED = "candidate_restarted"
     CANDIDATE_NOT_READY = "candidate_not_ready"
@@ -81,6 +86,9 @@ class Verdict:
         slower_than_s: The bound above which requests count as failed here, seconds; None where failures are failures.
         instance: The one that the verdict is about; empty for the whole arm.
         parts: What each metric says; empty when there is one only.
+        measurements: How many it stands on: those that failed, those that were inconclusive where these are too many, or
+            the points that were compared; 0 from a judge that takes none.
+        is_exhausted: The judge gives up on this step: waiting for its deadline would change nothing.
     """
 
     decision: Decision
@@ -99,6 +107,8 @@ class Verdict:
     slower_than_s: float | None = None
     instance: str = ""
     parts: tuple[Part, ...] = ()
+    measurements: int = 0
+    is_exhausted: bool = False
 
 
 def _part(failed: int, total: int) -> str:
@@ -152,12 +162,18 @@ def sentence(verdict: Verdict, *, target: str, canary: str, stable: str) -> str:
     counts = _counts(verdict, f"{target} {canary}", stable)
     limit = f"{100 * verdict.limit:g} %" if verdict.limit is not None else "its limit"
     within = f"within the limit of {limit}" if verdict.odds is None else "nothing against it"
+    taken = f"{verdict.measurements} measurement{'' if verdict.measurements == 1 else 's'}"
     odds = f"odds {to_one(verdict.odds)} against a tolerable canary"
     endings = {
         Ground.WITHIN_LIMIT: f"{counts}: {within}",
         Ground.CERTIFIED: f"{counts}: {to_one(verdict.proof)} that it is no worse than acceptable",
         Ground.ODDS: f"{counts}: {odds}",
         Ground.ERROR_RATE: f"{counts}: above the limit of {limit}",
+        Ground.FAILURE_LIMIT: f"{counts}: above the limit of {limit} in {taken}",
+        Ground.INCONCLUSIVE_LIMIT: f"{counts}: too few requests in {taken}",
+        Ground.SHIFTED: f"{counts}: failing more than stable in a rank-sum test of {taken}",
+        Ground.NOT_SHIFTED: f"{counts}: nothing against it in a rank-sum test of {taken}",
+        Ground.NOT_ENOUGH: f"{counts}: {taken} are not enough for a rank-sum test",
         Ground.RAIL_FAILING: f"{counts}: the hard rail of {limit} failing was reached",
         Ground.CANDIDATE_RESTARTED: f"{target} {canary} restarted while it was judged; {counts}",
         Ground.CANDIDATE_NOT_READY: f"{target} {canary} is not ready; {counts}",

@@ -13,6 +13,14 @@ from pydantic import Field
 from controller.errors import InvalidInput
 from controller.model.plan import Burn, Fallback, JudgeKind, Plan, Policy, Rail, Step, Tolerance
 from controller.model.share import BasisPoints
+from controller.plans.judges import (
+    LimitsShape,
+    MannWhitneyShape,
+    to_limits,
+    to_mann_whitney,
+    write_limits,
+    write_mann_whitney,
+)
 from controller.plans.measures import (
     MarginShape,
     MetricShape,
@@ -89,7 +97,7 @@ class PolicyShape(Strict):
     """How a canary is judged."""
 
     name: Name = "custom"
-    judge: Literal["evidence", "threshold"] = "evidence"
+    judge: Literal["evidence", "threshold", "mann_whitney"] = "evidence"
     tolerance: ToleranceShape = ToleranceShape()
     metrics: Annotated[list[MetricShape], Field(min_length=1, max_length=2, default_factory=usual_metrics)]
     ceiling_percent: Annotated[
@@ -99,6 +107,11 @@ class PolicyShape(Strict):
         Percent, Field(description="Above this part of failing canary requests it is rolled back.")
     ] = 5.0
     min_requests: Annotated[int, Field(ge=1, le=100_000_000)] = 50
+    limits: Annotated[
+        LimitsShape | None,
+        Field(description="Of the threshold: how many measurements may go wrong; null: it measures nothing."),
+    ] = None
+    mann_whitney: MannWhitneyShape = MannWhitneyShape()
     warmup_s: Annotated[float, Field(ge=0, le=3_600)] = 5.0
     rail: RailShape = RailShape()
     burn: BurnShape = BurnShape()
@@ -159,6 +172,8 @@ def to_policy(shape: PolicyShape, *, prefix: str = "") -> Policy:
             ceiling=None if shape.ceiling_percent is None else shape.ceiling_percent / 100,
             max_error_rate=shape.max_error_percent / 100,
             min_requests=shape.min_requests,
+            limits=to_limits(shape.limits),
+            mann_whitney=to_mann_whitney(shape.mann_whitney),
             warmup_s=shape.warmup_s,
             rail=Rail(
                 min_requests=shape.rail.min_requests,
@@ -208,6 +223,8 @@ def write_policy(policy: Policy) -> dict[str, Any]:
         "ceiling_percent": None if policy.ceiling is None else hundredfold(policy.ceiling),
         "max_error_percent": hundredfold(policy.max_error_rate),
         "min_requests": policy.min_requests,
+        "limits": write_limits(policy.limits),
+        "mann_whitney": write_mann_whitney(policy.mann_whitney),
         "warmup_s": policy.warmup_s,
         "rail": {
             "min_requests": policy.rail.min_requests,

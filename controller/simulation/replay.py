@@ -123,7 +123,7 @@ class _Replay:
             return
         elif not is_first and is_earned(step, verdict, evidence.step_s):
             self._earned[recorded.step] = judged
-        elif is_overdue(step, evidence.step_s):
+        elif is_overdue(step, verdict, evidence.step_s):
             self._happen(Happening.STEP_UNDECIDED, verdict)
 
     def _happen(self, kind: Happening, verdict: Verdict) -> None:

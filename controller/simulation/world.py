@@ -186,7 +186,7 @@ def _ending(order: StepOrder, verdict: Verdict, step_s: float, *, is_held: bool)
         return Happening.STEP_UNDECIDED if is_over else None
     if is_held and is_earned(step, verdict, step_s):
         return Happening.STEP_PASSED
-    return Happening.STEP_UNDECIDED if is_overdue(step, step_s) else None
+    return Happening.STEP_UNDECIDED if is_overdue(step, verdict, step_s) else None
 
 
 def _done(task: Task) -> Event:

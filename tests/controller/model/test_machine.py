@@ -107,6 +107,8 @@ def test_a_gate_is_passed_by_a_person_only() -> None:
     ("ground", "policy"),
     [
         (Ground.COLLECTING, lambda choice: Policy("p", on_inconclusive=choice)),
+        (Ground.INCONCLUSIVE_LIMIT, lambda choice: Policy("p", on_inconclusive=choice)),
+        (Ground.NOT_ENOUGH, lambda choice: Policy("p", on_inconclusive=choice)),
         (Ground.NO_TRAFFIC, lambda choice: Policy("p", on_no_data=choice)),
         (Ground.SOURCE_DOWN, lambda choice: Policy("p", on_source_down=choice)),
     ],

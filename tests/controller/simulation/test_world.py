@@ -10,7 +10,7 @@ from controller.errors import InvalidInput
 from controller.judging.lines import heading_line, look_line, read
 from controller.model.evidence import StepOrder
 from controller.model.look import Look
-from controller.model.plan import Fallback, Plan, Step
+from controller.model.plan import Fallback, JudgeKind, Limits, MannWhitney, Plan, Policy, Step
 from controller.model.release import Outcome
 from controller.model.share import BasisPoints
 from controller.model.verdict import Ground
@@ -102,6 +102,44 @@ def test_a_policy_that_rolls_back_without_data_does() -> None:
     found = run(replace(GOOD, per_s=0), PLAN, policy, random=seeded(1, 0))
 
     assert (found.outcome, found.is_failed, found.has_waited) == (Outcome.ROLLED_BACK, False, False)
+
+
+LIMITS = Limits(interval_s=5, failure_limit=1, inconclusive_limit=2)
+MEASURED = [
+    Policy("limits", judge=JudgeKind.THRESHOLD, limits=LIMITS, warmup_s=0),
+    Policy("ranks", judge=JudgeKind.MANN_WHITNEY, mann_whitney=MannWhitney(interval_s=2), warmup_s=0),
+]
+
+
+@pytest.mark.parametrize("policy", MEASURED, ids=lambda policy: policy.name)
+def test_the_judges_that_measure_play_whole_releases(policy: Policy) -> None:
+    """A good canary climbs the ladder and a bad one does not; what was recorded is judged the same again."""
+    lines: list[bytes] = []
+
+    def record(order: StepOrder, look: Look) -> None:
+        lines.extend([look_line(order, look)] if lines else [heading_line(order), look_line(order, look)])
+
+    good = run(GOOD, PLAN, policy, random=seeded(1, 0))
+    bad = run(replace(BAD, canary=Fault(0.4)), PLAN, policy, random=seeded(1, 0), record=record)
+
+    assert (good.outcome, bad.outcome, bad.is_failed) == (Outcome.PROMOTED, Outcome.ROLLED_BACK, True)
+    again = replay(read(lines))
+    assert (again.outcome, again.judged[-1].verdict) == (Outcome.ROLLED_BACK, bad.verdict)
+
+
+@pytest.mark.parametrize(
+    ("per_s", "ground", "outcome"),
+    [(0, Ground.NO_TRAFFIC, None), (50, Ground.INCONCLUSIVE_LIMIT, Outcome.ROLLED_BACK)],
+)
+def test_a_limit_of_inconclusive_measurements_ends_a_step_early(
+    per_s: float, ground: Ground, outcome: Outcome | None
+) -> None:
+    """After three of them, long before the deadline; the policy's `on_no_data` or `on_inconclusive` decides."""
+    found = run(replace(GOOD, per_s=per_s), PLAN, MEASURED[0], random=seeded(1, 0))
+
+    assert found.verdict is not None
+    assert (found.verdict.ground, found.outcome, found.is_failed) == (ground, outcome, False)
+    assert found.took_s == 15
 
 
 def test_a_gate_is_judged_and_then_passed_by_a_person() -> None:
