@@ -11,23 +11,18 @@ from hypothesis import strategies as st
 
 from controller.errors import InvalidInput
 from controller.model.target import Target
+from controller.routing.envoy.layer import layer, runtime_key, runtime_value, seed
 from controller.routing.envoy.proto import discovery_pb2, resources_pb2
-from controller.routing.envoy.resources import (
-    ROUTE_TABLE,
-    layer,
-    runtime_key,
-    runtime_value,
-    seed,
-    snapshot,
-)
+from controller.routing.envoy.resources import host_name
+from controller.routing.envoy.snapshot import snapshot
 from controller.routing.port import Shares
 from tests.controller.routing.keeping import KEY, SHOP
 
 
-def table(*targets: Target, share: Shares | None = None) -> resources_pb2.RouteConfiguration:
-    """Return the route table."""
-    made = snapshot(targets, {KEY: share} if share else {})
-    return resources_pb2.RouteConfiguration.FromString(made.routes[ROUTE_TABLE].body.value)
+def virtual_host(target: Target, share: Shares | None = None) -> resources_pb2.VirtualHost:
+    """Return the virtual host of the shop."""
+    made = snapshot([target], {KEY: share} if share else {})
+    return resources_pb2.VirtualHost.FromString(made.hosts[host_name(KEY)].body.value)
 
 
 @given(st.integers(1, 10_000))
@@ -78,7 +73,7 @@ def test_a_share_changes_the_route_and_no_cluster() -> None:
     before, after = snapshot([SHOP], {}), snapshot([SHOP], {KEY: Shares("v2", "rel-1", 500)})
 
     assert (before.clusters, before.endpoints) == (after.clusters, after.endpoints)
-    assert before.routes != after.routes
+    assert before.hosts != after.hosts
 
 
 def test_another_share_of_the_same_release_changes_the_layer_alone() -> None:
@@ -99,14 +94,14 @@ def test_a_cluster_that_changes_has_its_endpoints_sent_again() -> None:
 
 def test_hosts_match_with_and_without_a_port() -> None:
     """A target owns its hosts on any port."""
-    (host,) = table(SHOP).virtual_hosts
+    host = virtual_host(SHOP)
 
     assert list(host.domains) == ["catalog.localhost", "catalog.localhost:*"]
 
 
 def test_the_canary_route_overwrites_baggage() -> None:
     """Release and track in baggage come from the route; the caller's own are overwritten, odd ids are quoted."""
-    (host,) = table(SHOP, share=Shares("v2", "rel=1,100%", 500)).virtual_hosts
+    host = virtual_host(SHOP, Shares("v2", "rel=1,100%", 500))
     route = resources_pb2.Route.FromString(
         host.matcher.matcher_list.matchers[0].on_match.action.typed_config.value
     )

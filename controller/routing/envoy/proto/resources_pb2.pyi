@@ -203,11 +203,34 @@ class RetryPolicy(_message.Message):
     retry_back_off: RetryPolicy.BackOff
     def __init__(self, retry_on: _Optional[str] = ..., num_retries: _Optional[_Union[_wrappers_pb2.UInt32Value, _Mapping]] = ..., retry_host_predicate: _Optional[_Iterable[_Union[RetryPolicy.HostPredicate, _Mapping]]] = ..., host_selection_retry_max_attempts: _Optional[int] = ..., retry_back_off: _Optional[_Union[RetryPolicy.BackOff, _Mapping]] = ...) -> None: ...
 
+class StringMatcher(_message.Message):
+    __slots__ = ("exact", "safe_regex")
+    class Regex(_message.Message):
+        __slots__ = ("regex",)
+        REGEX_FIELD_NUMBER: _ClassVar[int]
+        regex: str
+        def __init__(self, regex: _Optional[str] = ...) -> None: ...
+    EXACT_FIELD_NUMBER: _ClassVar[int]
+    SAFE_REGEX_FIELD_NUMBER: _ClassVar[int]
+    exact: str
+    safe_regex: StringMatcher.Regex
+    def __init__(self, exact: _Optional[str] = ..., safe_regex: _Optional[_Union[StringMatcher.Regex, _Mapping]] = ...) -> None: ...
+
+class HeaderMatcher(_message.Message):
+    __slots__ = ("name", "string_match")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STRING_MATCH_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    string_match: StringMatcher
+    def __init__(self, name: _Optional[str] = ..., string_match: _Optional[_Union[StringMatcher, _Mapping]] = ...) -> None: ...
+
 class RouteMatch(_message.Message):
-    __slots__ = ("prefix",)
+    __slots__ = ("prefix", "headers")
     PREFIX_FIELD_NUMBER: _ClassVar[int]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
     prefix: str
-    def __init__(self, prefix: _Optional[str] = ...) -> None: ...
+    headers: _containers.RepeatedCompositeFieldContainer[HeaderMatcher]
+    def __init__(self, prefix: _Optional[str] = ..., headers: _Optional[_Iterable[_Union[HeaderMatcher, _Mapping]]] = ...) -> None: ...
 
 class RouteAction(_message.Message):
     __slots__ = ("cluster", "timeout", "retry_policy", "idle_timeout")
@@ -323,11 +346,3 @@ class VirtualHost(_message.Message):
     routes: _containers.RepeatedCompositeFieldContainer[Route]
     matcher: Matcher
     def __init__(self, name: _Optional[str] = ..., domains: _Optional[_Iterable[str]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., matcher: _Optional[_Union[Matcher, _Mapping]] = ...) -> None: ...
-
-class RouteConfiguration(_message.Message):
-    __slots__ = ("name", "virtual_hosts")
-    NAME_FIELD_NUMBER: _ClassVar[int]
-    VIRTUAL_HOSTS_FIELD_NUMBER: _ClassVar[int]
-    name: str
-    virtual_hosts: _containers.RepeatedCompositeFieldContainer[VirtualHost]
-    def __init__(self, name: _Optional[str] = ..., virtual_hosts: _Optional[_Iterable[_Union[VirtualHost, _Mapping]]] = ...) -> None: ...
