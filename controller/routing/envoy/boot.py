@@ -15,9 +15,8 @@ from collections.abc import Iterable, Sequence
 from controller.model.target import Target
 from controller.routing.envoy.clusters import fixed
 from controller.routing.envoy.plain import Json, plain
-from controller.routing.envoy.proto import resources_pb2
 from controller.routing.envoy.resources import ROUTE_TABLE
-from controller.routing.envoy.routes import stable_route
+from controller.routing.envoy.routes import is_header, stable_route
 
 BOOT = "boot/"
 """Begins the name of each cluster of the file; a target's own name cannot hold a slash."""
@@ -60,13 +59,6 @@ def _table(routes: list[Json]) -> Json:
 def _route(target: Target) -> Json:
     names = "|".join(host.replace(".", r"\.") for host in target.hosts)
     route = stable_route(target, f"{BOOT}{target.key}")
-    route.match.headers.append(
-        resources_pb2.HeaderMatcher(
-            name=":authority",
-            string_match=resources_pb2.StringMatcher(
-                safe_regex=resources_pb2.StringMatcher.Regex(regex=f"(?i)({names})(:[0-9]+)?")
-            ),
-        )
-    )
+    route.match.headers.append(is_header(":authority", f"(?i)({names})(:[0-9]+)?"))
     made: Json = plain(route)
     return made

@@ -1,6 +1,11 @@
 """Clusters and endpoints: where the versions of a target answer. Pure.
 
 Before it: the targets, through `snapshot` and `boot`. After it: `xds` serves them, the boot file holds some of them.
+
+A canary is shielded by an aggregate: the canary's cluster first, then `rescue`, which is over stable's endpoints but a
+cluster of its own, so that what was rescued never counts as stable's. A version whose endpoints cannot be reached is
+ejected, and the aggregate goes to `rescue` at once. Only connects that fail and connections that are cut eject: a
+version that answers 500 must go on being asked, or the evidence would stop.
 """
 
 from __future__ import annotations
@@ -20,9 +25,20 @@ UPSTREAM_IDLE_S = 3
 """Below the 5 s after which common servers close an idle connection, so that we never write into a closing one."""
 CONCURRENT_RETRIES = 256
 CONCURRENT_REQUESTS = 10_000
+CONCURRENT_RESCUES = CONCURRENT_REQUESTS
+"""A request is replayed once, so stable gets at most what it had without the canary: a smaller number would only let
+failures through to users."""
+EJECT_AFTER = 5
+"""Failures of the connection in a row. One cut in a thousand requests, as a healthy service may show, makes five in a
+row once in 10^15."""
+EJECTED_S = 5
+"""The first time; the n-th time n times as long. Then it is tried again, and ejected again after `EJECT_AFTER`."""
+EJECTED_AT_MOST_S = 30
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 STATIC, STRICT_DNS, EDS = 0, 1, 3
 """How Envoy finds the endpoints of a cluster."""
+LEAST_REQUEST, GIVEN_BY_CLUSTER = 1, 6
+"""How it chooses among them."""
 
 
 def split(address: str) -> tuple[str, int]:
@@ -54,6 +70,28 @@ def assignment(name: str, addresses: Sequence[str]) -> resources_pb2.ClusterLoad
     ]
     group = resources_pb2.LocalityLbEndpoints(lb_endpoints=places)
     return resources_pb2.ClusterLoadAssignment(cluster_name=name, endpoints=[group] if places else [])
+
+
+def shield(name: str, canary: str, rescue: str) -> resources_pb2.Cluster:
+    """Build the aggregate over a canary's cluster and the one that rescues what it fails.
+
+    Args:
+        name: Of the aggregate.
+        canary: Name of the cluster that is asked first.
+        rescue: Name of the cluster that a second try goes to, and everything while the canary is ejected.
+    """
+    kind = "envoy.extensions.clusters.aggregate.v3.ClusterConfig"
+    config = resources_pb2.AggregateConfig(clusters=[canary, rescue])
+    limits = resources_pb2.CircuitBreakers.Thresholds(max_retries=UInt32Value(value=CONCURRENT_RESCUES))
+    return resources_pb2.Cluster(
+        name=name,
+        connect_timeout=Duration(seconds=CONNECT_TIMEOUT_S),
+        lb_policy=GIVEN_BY_CLUSTER,
+        circuit_breakers=resources_pb2.CircuitBreakers(thresholds=[limits]),
+        cluster_type=resources_pb2.Extension(
+            name="envoy.clusters.aggregate", typed_config=pack(f"type.googleapis.com/{kind}", config)
+        ),
+    )
 
 
 def served(name: str, protocol: Protocol, addresses: Sequence[str]) -> resources_pb2.Cluster:
@@ -97,7 +135,24 @@ def _common(name: str, protocol: Protocol) -> resources_pb2.Cluster:
     return resources_pb2.Cluster(
         name=name,
         connect_timeout=Duration(seconds=CONNECT_TIMEOUT_S),
-        lb_policy=1,
+        lb_policy=LEAST_REQUEST,
         circuit_breakers=resources_pb2.CircuitBreakers(thresholds=[limits]),
+        outlier_detection=_ejection(),
         typed_extension_protocol_options={HTTP_OPTIONS: pack(f"type.googleapis.com/{HTTP_OPTIONS}", options)},
+    )
+
+
+def _ejection() -> resources_pb2.OutlierDetection:
+    """Build the rule of ejection. Where every endpoint is ejected and nothing else is there, Envoy asks them all."""
+    never = UInt32Value(value=0)
+    return resources_pb2.OutlierDetection(
+        interval=Duration(seconds=1),
+        base_ejection_time=Duration(seconds=EJECTED_S),
+        max_ejection_time=Duration(seconds=EJECTED_AT_MOST_S),
+        max_ejection_percent=UInt32Value(value=100),
+        split_external_local_origin_errors=True,
+        consecutive_local_origin_failure=UInt32Value(value=EJECT_AFTER),
+        enforcing_consecutive_5xx=never,
+        enforcing_success_rate=never,
+        enforcing_local_origin_success_rate=never,
     )

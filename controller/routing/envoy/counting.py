@@ -35,6 +35,8 @@ class HostCount:
     success: int
     error: int
     in_flight: int
+    is_ejected: bool = False
+    """It could not be reached several times in a row, and gets no request for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class _Host:
     error: _Counter = field(default_factory=_Counter)
     in_flight: int = 0
     is_present: bool = True
+    is_ejected: bool = False
 
 
 @dataclass(slots=True)
@@ -120,6 +123,7 @@ class Ledger:
             host.success.advance(count.success)
             host.error.advance(count.error)
             host.in_flight, host.is_present = count.in_flight, True
+            host.is_ejected = count.is_ejected
         for address in cluster.hosts.keys() - hosts.keys():
             gone = cluster.hosts[address]
             gone.success.raw = gone.error.raw = gone.in_flight = 0
@@ -135,12 +139,15 @@ class Ledger:
             total=cluster.total,
             failed=cluster.failed,
             in_flight=sum(host.in_flight for host in present.values()),
+            # Dead looks quiet, not bad: with nobody left to ask, the arm says so itself.
+            ready=not present or not all(host.is_ejected for host in present.values()),
             instances=tuple(
                 Instance(
                     id=address,
                     total=host.success.total + host.error.total,
                     failed=host.error.total,
                     in_flight=host.in_flight,
+                    ready=not host.is_ejected,
                 )
                 for address, host in present.items()
             ),

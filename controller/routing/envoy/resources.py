@@ -50,6 +50,16 @@ def cluster_name(target: TargetKey, version: str) -> str:
     return f"{target}/{version}"
 
 
+def rescue_name(target: TargetKey) -> str:
+    """Return the name of the cluster over stable's endpoints that takes over what a canary failed."""
+    return f"rescue/{target}"
+
+
+def shield_name(target: TargetKey, version: str) -> str:
+    """Return the name of the cluster that asks a canary first and then the one that rescues."""
+    return f"shield/{target}/{version}"
+
+
 def host_name(target: TargetKey) -> str:
     """Return the name of a target's virtual host: Envoy takes those below the name of its route table."""
     return f"{ROUTE_TABLE}/{target}"

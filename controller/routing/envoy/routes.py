@@ -5,29 +5,34 @@ Before it: targets and unexpired shares, through `snapshot`. After it: `xds` ser
 The split is one matcher: `hash(seed, draw) mod 10 000 < runtime key`. The draw is a header that Envoy overwrites with a
 fresh unique id on every hop (`bootstrap`), so no caller can choose a side; the seed comes from the release, so each
 release draws anew.
+
+A shielded canary is asked first; what it failed is asked again of stable, where that does no harm (`retries`).
 """
 
 from __future__ import annotations
 
 from urllib.parse import quote
 
-from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
-from google.protobuf.wrappers_pb2 import UInt32Value
 
 from controller.model.target import Target, TargetKey
+from controller.routing.envoy import retries
 from controller.routing.envoy.layer import runtime_key, seed
 from controller.routing.envoy.proto import resources_pb2
-from controller.routing.envoy.resources import DRAW_HEADER, METADATA, cluster_name, host_name, pack
+from controller.routing.envoy.resources import (
+    DRAW_HEADER,
+    METADATA,
+    cluster_name,
+    host_name,
+    pack,
+    shield_name,
+)
 from controller.routing.port import Shares
 
 REQUEST_TIMEOUT_S = 30
-RETRY_ON = "connect-failure,refused-stream,reset-before-request"
-"""Only what never reached the service: safe for every method."""
-RETRIES = 2
-HOST_DRAWS = 16
-"""How often a retry draws for a host that was not tried yet before it takes any."""
+SAFE = "GET|HEAD|OPTIONS"
+"""Methods whose requests may be sent twice."""
 
 
 def virtual_host(target: Target, share: Shares | None) -> resources_pb2.VirtualHost:
@@ -43,13 +48,24 @@ def virtual_host(target: Target, share: Shares | None) -> resources_pb2.VirtualH
     if share is None or not target.versions.get(share.version):
         host.routes.append(stable)
         return host
-    canary = _route(target, share.version, cluster_name(target.key, share.version), share)
     drawn = resources_pb2.Matcher.FieldMatcher(
-        predicate=_draw(target.key, share.release), on_match=_on_match(canary)
+        predicate=_draw(target.key, share.release), on_match=_on_match(_canary_routes(target, share))
     )
     host.matcher.matcher_list.matchers.append(drawn)
-    host.matcher.on_no_match.CopyFrom(_on_match(stable))
+    host.matcher.on_no_match.CopyFrom(_on_match([stable]))
     return host
+
+
+def _canary_routes(target: Target, share: Shares) -> list[resources_pb2.Route]:
+    """Build the routes of the canary; the first that matches counts."""
+    if not target.shield:
+        return [_route(target, share.version, cluster_name(target.key, share.version), share)]
+    cluster = shield_name(target.key, share.version)
+    safe, other = (_route(target, share.version, cluster, share) for _ in range(2))
+    safe.match.headers.append(is_header(":method", SAFE))
+    safe.route.retry_policy.CopyFrom(retries.rescue(is_safe=True))
+    other.route.retry_policy.CopyFrom(retries.rescue(is_safe=False))
+    return [safe, other]
 
 
 def _draw(target: TargetKey, release: str) -> resources_pb2.Matcher.Predicate:
@@ -81,8 +97,14 @@ def _draw(target: TargetKey, release: str) -> resources_pb2.Matcher.Predicate:
     )
 
 
-def _on_match(route: resources_pb2.Route) -> resources_pb2.Matcher.OnMatch:
-    body = pack("type.googleapis.com/envoy.config.route.v3.Route", route)
+def is_header(name: str, pattern: str) -> resources_pb2.HeaderMatcher:
+    """Match a header whose whole value fits a regular expression (RE2)."""
+    value = resources_pb2.StringMatcher(safe_regex=resources_pb2.StringMatcher.Regex(regex=pattern))
+    return resources_pb2.HeaderMatcher(name=name, string_match=value)
+
+
+def _on_match(routes: list[resources_pb2.Route]) -> resources_pb2.Matcher.OnMatch:
+    body = pack("type.googleapis.com/envoy.config.route.v3.RouteList", resources_pb2.RouteList(routes=routes))
     return resources_pb2.Matcher.OnMatch(action=resources_pb2.Extension(name="route", typed_config=body))
 
 
@@ -106,7 +128,7 @@ def _route(target: Target, version: str, cluster: str, share: Shares | None) -> 
         route=resources_pb2.RouteAction(
             cluster=cluster,
             timeout=Duration(seconds=REQUEST_TIMEOUT_S),
-            retry_policy=_retry_policy(),
+            retry_policy=retries.another_instance(),
         ),
         metadata=resources_pb2.Metadata(filter_metadata={METADATA: facts}),
         request_headers_to_remove=[DRAW_HEADER],
@@ -114,25 +136,6 @@ def _route(target: Target, version: str, cluster: str, share: Shares | None) -> 
     if share:
         route.request_headers_to_add.append(_baggage(share.release))
     return route
-
-
-def _retry_policy() -> resources_pb2.RetryPolicy:
-    """Try another host of the same version when the service was never reached."""
-    other_host = resources_pb2.RetryPolicy.HostPredicate(
-        name="envoy.retry_host_predicates.previous_hosts",
-        typed_config=Any(
-            type_url="type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
-        ),
-    )
-    return resources_pb2.RetryPolicy(
-        retry_on=RETRY_ON,
-        num_retries=UInt32Value(value=RETRIES),
-        retry_host_predicate=[other_host],
-        host_selection_retry_max_attempts=HOST_DRAWS,
-        retry_back_off=resources_pb2.RetryPolicy.BackOff(
-            base_interval=Duration(nanos=10_000_000), max_interval=Duration(nanos=50_000_000)
-        ),
-    )
 
 
 def _baggage(release: str) -> resources_pb2.HeaderValueOption:

@@ -20,9 +20,10 @@ from controller.model.target import Target, TargetKey
 from controller.routing.envoy.bootfile import BootFiles
 from controller.routing.envoy.bootstrap import EnvoyOptions, envoy_arguments
 from controller.routing.envoy.plane import EnvoyPlane
-from controller.routing.port import DataPlane, LeaseKeeper
+from controller.routing.port import DataPlane, LeaseKeeper, Shares
 
 HOST = "catalog.localhost"
+CATALOG = TargetKey("local.catalog")
 RESET = 0
 """Instead of a status: the upstream cuts the connection without an answer."""
 
@@ -270,9 +271,14 @@ async def accepted(plane: DataPlane) -> None:
 
 async def applied(keeper: LeaseKeeper, target: TargetKey) -> Observation:
     """Wait until the keeper sees a proxy that has everything."""
-    async with asyncio.timeout(10):
-        while not (seen := await keeper.observe(target)).is_applied:
-            await asyncio.sleep(0.02)
+    seen = await keeper.observe(target)
+    try:
+        async with asyncio.timeout(10):
+            while not seen.is_applied:
+                await asyncio.sleep(0.02)
+                seen = await keeper.observe(target)
+    except TimeoutError:
+        raise AssertionError(f"not applied after 10 s: {seen}") from None
     return seen
 
 
@@ -326,3 +332,31 @@ class RouterProcess:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+
+class Hand:
+    """Shares that a test sets by hand."""
+
+    def __init__(self) -> None:
+        self.shares: dict[TargetKey, Shares] = {}
+
+    def __call__(self) -> dict[TargetKey, Shares]:
+        """Return them."""
+        return dict(self.shares)
+
+    async def set(
+        self, plane: EnvoyPlane, basis_points: int, *, version: str = "v2", release: str = "rel-1"
+    ) -> None:
+        """Push a share."""
+        self.shares = {CATALOG: Shares(version, release, basis_points)} if basis_points else {}
+        await plane.push()
+
+
+async def set_up(edge: Edge, plane: EnvoyPlane, *targets: Target) -> Hand:
+    """Start plane and Envoy with these targets, and wait until Envoy has them."""
+    hand = Hand()
+    await plane.start(hand)
+    await plane.declare(targets)
+    edge.start()
+    await accepted(plane)
+    return hand

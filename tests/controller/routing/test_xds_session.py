@@ -20,7 +20,7 @@ from controller.routing.port import Shares
 from tests.controller.routing.keeping import KEY, SHOP
 
 ORDERS = replace(SHOP, name="orders", hosts=("orders.localhost",))
-NAMES = tuple(f"{KEY}/{version}" for version in SHOP.versions)
+NAMES = (*(f"{KEY}/{version}" for version in SHOP.versions), f"rescue/{KEY}")
 
 
 class Wire:
@@ -186,7 +186,11 @@ def test_a_target_that_goes_takes_its_clusters_after_the_route() -> None:
     assert table.type_url == HOSTS
     assert (removal.type_url, set(removal.removed_resources)) == (
         CLUSTERS,
-        {f"{ORDERS.key}/{version}" for version in ORDERS.versions},
+        {
+            *(f"{ORDERS.key}/{version}" for version in ORDERS.versions),
+            *(f"shield/{ORDERS.key}/{version}" for version in ("v2", "v3", "v4")),
+            f"rescue/{ORDERS.key}",
+        },
     )
 
 
