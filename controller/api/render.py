@@ -143,6 +143,7 @@ def target(found: Target) -> dict[str, Any]:
         "workloads": found.workloads,
         "plan": write_plan(found.plan) if found.plan else None,
         "policy": write_policy(found.policy) if found.policy else None,
+        "shield": found.shield,
     }
 
 

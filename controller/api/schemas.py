@@ -77,6 +77,10 @@ class TargetShape(Strict):
     workloads: Annotated[str, Field(max_length=63)] = "external"
     plan: PlanChoice | None = None
     policy: PolicyChoice | None = None
+    shield: Annotated[
+        bool,
+        Field(description="Stable answers the safe requests that the canary fails; they count as failed."),
+    ] = True
 
     def target(self, name: str) -> Target:
         """Return the target it declares.
@@ -96,6 +100,7 @@ class TargetShape(Strict):
             workloads=self.workloads,
             plan=_plan(self.plan),
             policy=_policy(self.policy),
+            shield=self.shield,
         )
 
 

@@ -56,6 +56,8 @@ class Target:
         workloads: Name of the adapter that starts and stops versions: `external` (somebody else does) or `embedded`.
         plan: Used when a release names none.
         policy: Used when a release names none.
+        shield: A safe request (GET, HEAD, OPTIONS) that the canary fails is answered by stable instead, and any request
+            that never reached the canary. It counts as failed all the same.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Target:
     workloads: str = "external"
     plan: Plan | None = None
     policy: Policy | None = None
+    shield: bool = True
 
     def __post_init__(self) -> None:
         _matches(NAME, self.name, "lower-case letters, digits and hyphens, at most 63", "name")

@@ -152,7 +152,10 @@ def _hosts(cluster: dict[str, Any]) -> dict[str, HostCount]:
         place = host["address"]["socket_address"]
         values = {one["name"]: int(one.get("value", 0)) for one in host["stats"]}
         found[f"{place['address']}:{place['port_value']}"] = HostCount(
-            success=values["rq_success"], error=values["rq_error"], in_flight=values["rq_active"]
+            success=values["rq_success"],
+            error=values["rq_error"],
+            in_flight=values["rq_active"],
+            is_ejected=bool(host.get("health_status", {}).get("failed_outlier_check")),
         )
     return found
 

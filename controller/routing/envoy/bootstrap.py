@@ -1,26 +1,28 @@
 """Pure: the file Envoy starts from, where its binary is, and the arguments it is started with.
 
-Before it: the supervisor (`controller.embedded`), which writes the file and runs the binary. After it: Envoy asks the
-router for everything else (`xds`).
+Before it: `bootfile` writes the file, the supervisor (`controller.embedded`) or somebody's own runs the binary. After
+it: Envoy reads its route table from another file (`boot`) and asks the router for everything else (`xds`).
 
 What the listener does to a request, in this order: reject what is malformed; overwrite the draw header with a fresh id
 (no caller chooses a side); keep a well-formed X-Correlation-ID or replace it; route; set the id on the response.
 
-What an Envoy does that starts while no router answers: it waits with a closed port (the route table is asked for
-without a deadline), because a static table cannot be replaced by a served one, and a second, older set of routes would
-be one more truth. The router starts from its book in less than a second, and a running Envoy keeps what it has.
+What an Envoy does that starts while no router answers: it waits `boot.FETCH_WITHIN` for each of three answers, opens its
+port and serves the last known stable routes.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from controller.errors import ConfigurationError
 from controller.observability import CORRELATION_HEADER, CORRELATION_ID
 from controller.routing.envoy import latency
+from controller.routing.envoy.boot import FETCH_WITHIN
 from controller.routing.envoy.resources import DRAW_HEADER, LAYER, METADATA, ROUTE_TABLE
 
 Json = dict[str, Any]
@@ -81,28 +83,39 @@ def envoy_arguments(config: Path, *, concurrency: int = 1, log_level: str = "war
     ]
 
 
-def envoy_bootstrap(
-    *,
-    node_id: str,
-    listen_host: str,
-    listen_port: int,
-    xds_socket: Path,
-    admin_socket: Path,
-    access_log: Path,
-) -> Json:
+@dataclass(frozen=True, slots=True)
+class EnvoyOptions:
+    """Where one Envoy listens, and what it finds where. Paths are absolute.
+
+    Args:
+        listen_port: Where users come in.
+        xds_socket: The router's xDS socket.
+        admin_socket: Where the admin interface listens, mode 0600; the router reads counters there.
+        access_log: JSON lines of canary and failed requests.
+        routes: The route table, which the router keeps (`bootfile`).
+        listen_host: Where users come in.
+        node_id: Names this Envoy to the router.
+    """
+
+    listen_port: int
+    xds_socket: Path
+    admin_socket: Path
+    access_log: Path
+    routes: Path
+    listen_host: str = "127.0.0.1"
+    node_id: str = "edge"
+
+
+def envoy_bootstrap(options: EnvoyOptions, *, clusters: Sequence[Json] = ()) -> Json:
     """Build the bootstrap file as a JSON-safe dict.
 
     Args:
-        node_id: Names this Envoy to the router.
-        listen_host: Where users come in.
-        listen_port: Likewise.
-        xds_socket: The router's xDS socket.
-        admin_socket: Where the admin interface listens, mode 0600.
-        access_log: JSON lines of canary and failed requests.
+        options: Where it listens and what it finds where.
+        clusters: What the routes in the file name (`boot.boot_clusters`).
     """
     return {
-        "node": {"id": node_id, "cluster": "serinus"},
-        "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
+        "node": {"id": options.node_id, "cluster": "serinus"},
+        "admin": {"address": {"pipe": {"path": str(options.admin_socket), "mode": 0o600}}},
         # Histograms are merged at a flush; the judge looks once a second.
         "stats_flush_interval": "1s",
         "stats_config": {
@@ -115,15 +128,18 @@ def envoy_bootstrap(
             "layers": [
                 {
                     "name": LAYER,
-                    "rtds_layer": {"name": LAYER, "rtds_config": _ads(initial_fetch_timeout="1s")},
+                    "rtds_layer": {"name": LAYER, "rtds_config": _ads(initial_fetch_timeout=FETCH_WITHIN)},
                 }
             ]
         },
         "overload_manager": {"resource_monitors": [_connection_limit()]},
-        "dynamic_resources": {"ads_config": _ads_stream(), "cds_config": _ads()},
+        "dynamic_resources": {
+            "ads_config": _ads_stream(),
+            "cds_config": _ads(initial_fetch_timeout=FETCH_WITHIN),
+        },
         "static_resources": {
-            "clusters": [_router_cluster(xds_socket)],
-            "listeners": [_listener(listen_host, listen_port, access_log)],
+            "clusters": [_router_cluster(options.xds_socket), *clusters],
+            "listeners": [_listener(options)],
         },
     }
 
@@ -179,17 +195,17 @@ def _router_cluster(socket: Path) -> Json:
     }
 
 
-def _listener(host: str, port: int, access_log: Path) -> Json:
+def _listener(options: EnvoyOptions) -> Json:
     return {
         "name": "edge",
-        "address": {"socket_address": {"address": host, "port_value": port}},
+        "address": {"socket_address": {"address": options.listen_host, "port_value": options.listen_port}},
         "per_connection_buffer_limit_bytes": 1024 * 1024,
         "filter_chains": [
             {
                 "filters": [
                     {
                         "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": _connection_manager(access_log),
+                        "typed_config": _connection_manager(options),
                     }
                 ]
             }
@@ -197,7 +213,7 @@ def _listener(host: str, port: int, access_log: Path) -> Json:
     }
 
 
-def _connection_manager(access_log: Path) -> Json:
+def _connection_manager(options: EnvoyOptions) -> Json:
     return {
         "@type": _TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "edge",
@@ -224,7 +240,13 @@ def _connection_manager(access_log: Path) -> Json:
                 },
             }
         ],
-        "rds": {"route_config_name": ROUTE_TABLE, "config_source": _ads(initial_fetch_timeout="0s")},
+        "rds": {
+            "route_config_name": ROUTE_TABLE,
+            "config_source": {
+                "path_config_source": {"path": str(options.routes)},
+                "resource_api_version": "V3",
+            },
+        },
         "http_filters": [
             _correlation_in(),
             _correlation_out(),
@@ -233,7 +255,7 @@ def _connection_manager(access_log: Path) -> Json:
                 "typed_config": {"@type": _TYPE + "envoy.extensions.filters.http.router.v3.Router"},
             },
         ],
-        "access_log": [_access_log(access_log)],
+        "access_log": [_access_log(options.access_log)],
     }
 
 

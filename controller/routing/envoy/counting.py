@@ -41,6 +41,8 @@ class HostCount:
     success: int
     error: int
     in_flight: int
+    is_ejected: bool = False
+    """It could not be reached several times in a row, and gets no request for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class _Host:
     success: _Counter = field(default_factory=_Counter)
     error: _Counter = field(default_factory=_Counter)
     in_flight: int = 0
+    is_ejected: bool = False
 
 
 @dataclass(slots=True)
@@ -149,12 +152,15 @@ class Ledger:
             total=cluster.total,
             failed=cluster.failed,
             in_flight=sum(host.in_flight for host in cluster.hosts.values()),
+            # Dead looks quiet, not bad: with nobody left to ask, the arm says so itself.
+            ready=not cluster.hosts or not all(host.is_ejected for host in cluster.hosts.values()),
             instances=tuple(
                 Instance(
                     id=address,
                     total=host.success.total + host.error.total,
                     failed=host.error.total,
                     in_flight=host.in_flight,
+                    ready=not host.is_ejected,
                 )
                 for address, host in cluster.hosts.items()
             ),
@@ -168,7 +174,7 @@ def _add_hosts(cluster: _Cluster, hosts: Mapping[str, HostCount]) -> dict[str, T
     for address, count in hosts.items():
         host = cluster.hosts.setdefault(address, _Host())
         success, error = host.success.advance(count.success), host.error.advance(count.error)
-        host.in_flight = count.in_flight
+        host.in_flight, host.is_ejected = count.in_flight, count.is_ejected
         if success or error:
             served[address] = Tally(success + error, error)
     for address in cluster.hosts.keys() - hosts.keys():

@@ -249,6 +249,7 @@ TARGETS: list[tuple[str, dict[str, Any], str]] = [
     ("many_hosts", {"hosts": [f"h{index}.x" for index in range(17)]}, "hosts"),
     ("protocol", {"protocol": f"http9{MARK}"}, "protocol"),
     ("workloads", {"workloads": MARK}, "workloads"),
+    ("shield", {"shield": 1}, "shield"),
     ("other_name", {"name": "other"}, "name"),
     ("strange_plan", {"plan": {"steps": [{"share": 99}]}}, "plan.steps.0.share"),
     ("unknown", {"address": 1}, "address"),

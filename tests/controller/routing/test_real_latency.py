@@ -161,12 +161,13 @@ async def _ask_when_ready(edge: Edge) -> Any:
 def _aggregate(edge: Edge, canary: Upstream, rescue: Upstream) -> dict[str, Any]:
     """Return our bootstrap with a static route to an aggregate cluster: canary first, then the rescue."""
     config = envoy_bootstrap(
-        node_id="edge-1",
-        listen_host="127.0.0.1",
-        listen_port=edge.port,
-        xds_socket=edge.xds,
-        admin_socket=edge.admin,
-        access_log=edge.access_log,
+        EnvoyOptions(
+            listen_port=edge.port,
+            xds_socket=edge.xds,
+            admin_socket=edge.admin,
+            access_log=edge.access_log,
+            routes=edge.admin.with_name("routes.json"),
+        )
     )
     del config["dynamic_resources"], config["layered_runtime"]
     static = config["static_resources"]

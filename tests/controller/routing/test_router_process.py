@@ -82,6 +82,22 @@ async def test_a_killed_router_ends_the_canary_and_resumes_what_is_unexpired(edg
     assert answer.standing is Standing.RENEWED
 
 
+async def test_an_envoy_that_starts_without_the_router_serves_the_promoted_version(edge: Edge) -> None:
+    """Router and Envoy killed after a promotion, Envoy alone restarted: within 3 s it serves what was promoted."""
+    async with _stack(edge) as (router, keeper):
+        await keeper.promote(KEY, "rel-1", "v2")
+        router.kill()
+        edge.kill()
+        edge.start()
+        began_s = time.monotonic()
+        await edge.answers(200)
+        took_s = time.monotonic() - began_s
+        served = await edge.split(40)
+
+    assert took_s <= 3.0
+    assert served == {"v2": 40}
+
+
 async def test_a_frozen_router_grants_nothing_when_it_wakes(edge: Edge) -> None:
     """SIGSTOP past the deadline, then SIGCONT: no request reaches the canary, and the holder hears LAPSED."""
     async with _stack(edge) as (router, keeper):
