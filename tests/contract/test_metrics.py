@@ -14,6 +14,7 @@ from controller.metrics.memory import MemorySource
 from controller.metrics.port import MetricSource
 from controller.model.look import SourceState
 from controller.model.target import Target
+from controller.model.wealth import Tally
 from tests.controller.routing.keeping import KEY, SHOP, HandClock, open_desk
 
 
@@ -209,4 +210,22 @@ async def test_a_target_the_router_forgot_is_a_source_that_is_down() -> None:
     with pytest.raises(SourceUnavailable):
         await source.history(nobody, "v1", 60.0)
 
+    await desk.keeper.aclose()
+
+
+async def test_history_names_the_instances_of_earlier_versions() -> None:
+    """After a promotion the instances of the version before are told with the new one's history."""
+    desk = await open_desk()
+    await desk.keeper.declare(SHOP)
+    source = EnvoySource(counters=desk.keeper.counters, history=desk.keeper.history)
+    desk.plane.instances["v1"] = 2
+    desk.plane.serve(KEY, 0)
+    desk.clock.now_s += 30
+    desk.plane.serve(KEY, 10)
+    await desk.keeper.promote(KEY, "rel-1", "v2")
+
+    (promoted,) = await desk.keeper.targets()
+    history = await source.history(promoted, "v2", 3_600.0)
+
+    assert (history.total, history.earlier) == (0, (Tally(5), Tally(5)))
     await desk.keeper.aclose()

@@ -35,6 +35,8 @@ READ_EVERY_S = 1.0
 KEEP_EVERY_S = 30.0
 """How much of its past a router that is killed may lose, seconds."""
 ANSWER_WITHIN_S = 1.0
+RETRIED_WITHIN_S = 0.04
+"""Between the pages: the longest back-off of a retry (`resources`: 30 ms for the second) and some more."""
 STALE_AFTER_S = 3.0
 DOWN_AFTER_S = 10.0
 LONGEST_ANSWER = 32 * 1024 * 1024
@@ -224,6 +226,7 @@ class CounterReader:
             AdminError: Nothing usable came.
         """
         clusters = await get(self._socket, "/clusters?format=json")
+        await asyncio.sleep(RETRIED_WITHIN_S)
         raw = parse(clusters, await get(self._socket, STATS))
         self._read_at_s = self._clock()
         self._ledger.add(raw, self._read_at_s, self._wall_clock())

@@ -13,6 +13,8 @@ What counts as what, found on Envoy 1.40 and kept by a test against real service
 * A retry of ours (same version, only when the service was never reached) is an attempt of its own. Each one belongs to
   an `rq_error` that the user did not see, so requests = success + error - retries and failed = error - retries.
   The retries are counted per version (`upstream_rq_retry`); those of an instance stay in its numbers.
+* Envoy counts the error at once and the retry when it begins, after its back-off. So retries are read that much later
+  than the hosts. What was retried in between is taken out early, and the next reading makes up for it.
 * A caller that went away before the answer leaves no trace in either: it is no evidence.
 * Latencies (`latency`) are cumulative over restarts as the counters are. They are of requests, not of attempts: a
   request that a retry rescued is one value, a request that nobody answered is none.
@@ -198,7 +200,7 @@ def _add_buckets(cluster: _Cluster, raw: tuple[int, ...]) -> Sequence[int]:
 def _sum_up(cluster: _Cluster) -> Tally:
     """Bring hosts and retries together; returns what is new.
 
-    Retries are read a moment after the hosts, so a difference can be too small, never too large: a total waits for the
+    Retries are read a back-off after the hosts, so a difference can be too small, never too large: a total waits for the
     next reading rather than going down, and nothing counts as failed that did not fail.
     """
     retries, before = cluster.retries.total, Tally(cluster.total, cluster.failed)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.model.look import SourceState
+from controller.model.wealth import Tally
 from controller.routing.envoy import latency
 from controller.routing.envoy.admin import AdminError, CounterReader, Page, get, parse
 from controller.routing.envoy.counting import HostCount, Ledger, RawReading
@@ -181,6 +182,51 @@ def test_garbage_is_no_reading(stats: Page, clusters: Page) -> None:
     """What cannot be read, or comes from two processes, is an error and never a row of zeros."""
     with pytest.raises(AdminError):
         parse(clusters, stats)
+
+
+def test_latencies_add_up_over_restarts() -> None:
+    """Another process, and a histogram that was made anew, count from zero; one that is not in the answer stands still."""
+    ledger = Ledger()
+    seen = []
+    for at_s, (process, counts) in enumerate(
+        [(1, (3, 0)), (1, (4, 2)), (1, None), (1, (5, 2)), (2, (1, 0)), (2, None), (2, (0, 1))]
+    ):
+        latencies = {NAME: (*counts, *[0] * 62)} if counts is not None else {}
+        ledger.add(RawReading(process, {NAME: {}}, {}, latencies), float(at_s), NOW + at_s)
+        arm = ledger.arm(NAME)
+        assert arm is not None
+        seen.append(arm.buckets[:2])
+
+    assert seen == [(3, 0), (4, 2), (4, 2), (5, 2), (6, 2), (6, 2), (6, 3)]
+
+
+def test_the_first_reading_is_no_past() -> None:
+    """What Envoy counted before the router came has no known beginning: it is in the totals, not in the history."""
+    past = Past()
+    ledger = Ledger(past)
+    ledger.add(raw(a=(1_000, 10)), 0.0, NOW)
+    ledger.add(raw(a=(1_005, 11)), 1.0, NOW + 1)
+
+    history = past.of(NAME).history(3_600.0, NOW + 1)
+
+    assert (history.window_s, history.total, history.failed) == (1.0, 6, 1)
+
+
+def test_a_promotion_leaves_the_last_stable_version_behind() -> None:
+    """Its instances are told with the history of the next one, not with its own; a removed target leaves nothing."""
+    clock = HandClock()
+    reader = CounterReader(socket=Path("nobody"), clock=clock.boot_s, wall_clock=clock.wall_s)
+    reader.declared([SHOP])
+    for second, count in enumerate((0, 5, 9)):
+        reading = raw(a=(count, 0), b=(2 * count, 1))
+        reader._ledger.add(reading, float(second), clock.wall_s() + second)
+    promoted = SHOP.with_stable("v2")
+    reader.declared([promoted])
+
+    assert set(reader.history(promoted, "v2", 3_600.0).earlier) == {Tally(9, 0), Tally(18, 0)}
+    assert reader.history(promoted, "v1", 3_600.0).earlier == ()
+    reader.declared([])
+    assert reader.history(promoted, "v2", 3_600.0).earlier == ()
 
 
 def test_age_becomes_a_state() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import time
@@ -101,6 +102,26 @@ async def test_a_retried_request_is_one_latency(edge: Edge) -> None:
     assert (found.total, found.failed) == (40, 0)
     assert sum(one.failed for one in found.instances) > 0
     assert (empty.failed, sum(empty.buckets)) == (5, 0)
+
+
+async def test_a_request_that_waits_for_its_retry_has_not_failed(edge: Edge) -> None:
+    """Envoy counts a failed try at once and its retry after a back-off: between the two nothing is a failure."""
+    dead = f"127.0.0.1:{free_port()}"
+    async with serving(Upstream("v1")) as (v1,), planned(edge) as plane:
+        target = shop(v1).at("v1", (v1.address, dead))
+        await _up(edge, plane, target)
+        asking = asyncio.create_task(edge.ask(300))
+        reader = admin.CounterReader(socket=edge.admin, clock=time.monotonic)
+        failures = set()
+        while not asking.done():
+            await reader.read()
+            failures.add(reader.reading(target).arms["v1"].failed)
+        replies = await asking
+        await reader.read()
+
+    assert {reply.status for reply in replies} == {200}
+    assert failures == {0}
+    assert reader.reading(target).arms["v1"].total == 300
 
 
 async def test_history_holds_requests_by_instance(edge: Edge) -> None:
