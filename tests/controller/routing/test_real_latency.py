@@ -15,7 +15,7 @@ from controller.model.look import Arm
 from controller.model.target import Target
 from controller.model.wealth import Tally
 from controller.routing.envoy import admin, latency
-from controller.routing.envoy.bootstrap import envoy_arguments, envoy_bootstrap
+from controller.routing.envoy.bootstrap import EnvoyOptions, envoy_arguments, envoy_bootstrap
 from controller.routing.envoy.counting import RawReading
 from controller.routing.envoy.plane import EnvoyPlane
 from tests.controller.routing.edge import (
