@@ -26,11 +26,13 @@ class Traffic:
     Args:
         scene: What it is like.
         random: Where chance comes from.
+        stable: Name of the version that serves everybody else.
+        canary: Name of the one that is judged.
 
     Attributes:
         rungs: The bounds at which requests are counted as slow; empty until somebody sets them.
-        stable: Version that serves everybody else.
-        canary: Version that is judged.
+        stable: What it has served, instance by instance.
+        canary: Likewise.
         now_s: Seconds since the canary first got traffic.
         met_stable: What users met at stable.
         met_canary: What they met at the canary; a request that hangs is one that failed.

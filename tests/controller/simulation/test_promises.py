@@ -58,8 +58,8 @@ def test_a_good_release_stays(family: str) -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_at_most_one_good_release_of_a_hundred_is_taken_back(family: str) -> None:
-    """Of 400: the exact interval of the false rollbacks does not lie above 1 %."""
-    found = good(family, runs=400, seed=12)
+    """Of 200: the exact interval of the false rollbacks does not lie above 1 %."""
+    found = good(family, runs=200, seed=12)
 
     assert found.failed.low <= 0.01
 
