@@ -18,6 +18,7 @@ from controller.model.target import DEFAULT_ENVIRONMENT, Protocol, Target
 from controller.plans import ready
 from controller.plans.schema import PlanShape, PolicyShape, to_plan, to_policy
 from controller.plans.text import parse
+from controller.plans.traffic import IdentityShape, Matches, MirrorShape
 from controller.plans.validation import NAME, VERSION, VISIBLE, Shape, Strict, validate
 from controller.releases.request import Caller, StartRequest
 
@@ -81,6 +82,12 @@ class TargetShape(Strict):
         bool,
         Field(description="Stable answers the safe requests that the canary fails; they count as failed."),
     ] = True
+    identity: IdentityShape | None = None
+    matches: Matches
+    mirror: MirrorShape | None = None
+    preview: Annotated[
+        bool, Field(description="Trusted callers reach any version by the header x-serinus-version.")
+    ] = False
 
     def target(self, name: str) -> Target:
         """Return the target it declares.
@@ -101,6 +108,10 @@ class TargetShape(Strict):
             plan=_plan(self.plan),
             policy=_policy(self.policy),
             shield=self.shield,
+            identity=self.identity.identity() if self.identity else None,
+            matches=tuple(one.match() for one in self.matches),
+            mirror=self.mirror.mirror() if self.mirror else None,
+            preview=self.preview,
         )
 
 

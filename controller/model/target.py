@@ -12,6 +12,7 @@ from typing import Literal, NewType
 
 from controller.errors import InvalidInput, NotFound
 from controller.model.plan import Plan, Policy
+from controller.model.traffic import MOST_MATCHES, Identity, Match, Mirror
 
 TargetKey = NewType("TargetKey", str)
 """`<environment>.<name>`: unique among all targets; both halves are free of dots."""
@@ -58,6 +59,10 @@ class Target:
         policy: Used when a release names none.
         shield: A safe request (GET, HEAD, OPTIONS) that the canary fails is answered by stable instead, and any request
             that never reached the canary. It counts as failed all the same.
+        identity: Keeps a user on one side; None draws each request by itself.
+        matches: Only requests that fit one of them may meet a canary; empty lets all.
+        mirror: Copies of stable's requests to another version.
+        preview: Callers that the edge trusts reach any version by naming it in the header `x-serinus-version`.
     """
 
     name: str
@@ -70,6 +75,10 @@ class Target:
     plan: Plan | None = None
     policy: Policy | None = None
     shield: bool = True
+    identity: Identity | None = None
+    matches: tuple[Match, ...] = ()
+    mirror: Mirror | None = None
+    preview: bool = False
 
     def __post_init__(self) -> None:
         _matches(NAME, self.name, "lower-case letters, digits and hyphens, at most 63", "name")
@@ -92,6 +101,13 @@ class Target:
                 _check_address(address)
         if self.stable not in self.versions:
             raise InvalidInput("expected one of the declared versions", field="stable")
+        self._check_traffic()
+
+    def _check_traffic(self) -> None:
+        if len(self.matches) > MOST_MATCHES:
+            raise InvalidInput(f"expected at most {MOST_MATCHES} matches", field="matches")
+        if self.mirror is not None and self.mirror.version not in self.versions:
+            raise InvalidInput("expected one of the declared versions", field="mirror.version")
 
     @property
     def key(self) -> TargetKey:

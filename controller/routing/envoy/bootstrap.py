@@ -13,6 +13,7 @@ port and serves the last known stable routes.
 from __future__ import annotations
 
 import importlib.util
+import ipaddress
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from typing import Any
 from controller.errors import ConfigurationError
 from controller.observability import CORRELATION_HEADER, CORRELATION_ID
 from controller.routing.envoy.boot import FETCH_WITHIN
+from controller.routing.envoy.identity import cookie_filter
 from controller.routing.envoy.resources import DRAW_HEADER, LAYER, METADATA, ROUTE_TABLE
 
 Json = dict[str, Any]
@@ -29,6 +31,20 @@ Json = dict[str, Any]
 DOWNSTREAM_CONNECTIONS = 50_000
 """Refused beyond this, so that a flood cannot take all file handles and memory."""
 LOG_FLUSH_MS = 100
+STEERING = (
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-max-retries",
+    "x-envoy-retriable-header-names",
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-retry-on",
+    "x-envoy-upstream-alt-stat-name",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-alt-response",
+    "x-envoy-upstream-rq-timeout-ms",
+)
+"""With these a trusted caller could have a request repeated or cut short, and the counts would mean something else."""
+LOOPBACK = ("127.0.0.0/8", "::1/128")
 STATS = (
     r"^cluster\..*\.upstream_rq_(retry|[0-9]xx|total|pending_overflow)$",
     r"^cluster\..*\.upstream_cx_connect_fail$",
@@ -93,6 +109,7 @@ class EnvoyOptions:
         routes: The route table, which the router keeps (`bootfile`).
         listen_host: Where users come in.
         node_id: Names this Envoy to the router.
+        trusted: Ranges of addresses whose callers may use previews, as in 10.0.0.0/8.
     """
 
     listen_port: int
@@ -102,6 +119,7 @@ class EnvoyOptions:
     routes: Path
     listen_host: str = "127.0.0.1"
     node_id: str = "edge"
+    trusted: tuple[str, ...] = LOOPBACK
 
 
 def envoy_bootstrap(options: EnvoyOptions, *, clusters: Sequence[Json] = ()) -> Json:
@@ -214,6 +232,7 @@ def _connection_manager(options: EnvoyOptions) -> Json:
         "stat_prefix": "edge",
         "codec_type": "AUTO",
         "use_remote_address": True,
+        "internal_address_config": {"cidr_ranges": [_range(one) for one in options.trusted]},
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT",
@@ -231,7 +250,10 @@ def _connection_manager(options: EnvoyOptions) -> Json:
                 "typed_config": {
                     "@type": _TYPE
                     + "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-                    "mutations": [_overwrite(DRAW_HEADER, "%UNIQUE_ID%")],
+                    "mutations": [
+                        _overwrite(DRAW_HEADER, "%UNIQUE_ID%"),
+                        *({"remove": header} for header in STEERING),
+                    ],
                 },
             }
         ],
@@ -245,6 +267,7 @@ def _connection_manager(options: EnvoyOptions) -> Json:
         "http_filters": [
             _correlation_in(),
             _correlation_out(),
+            cookie_filter(),
             {
                 "name": "envoy.filters.http.router",
                 "typed_config": {"@type": _TYPE + "envoy.extensions.filters.http.router.v3.Router"},
@@ -252,6 +275,11 @@ def _connection_manager(options: EnvoyOptions) -> Json:
         ],
         "access_log": [_access_log(options.access_log)],
     }
+
+
+def _range(text: str) -> Json:
+    network = ipaddress.ip_network(text)
+    return {"address_prefix": str(network.network_address), "prefix_len": network.prefixlen}
 
 
 def _overwrite(header: str, value: str) -> Json:

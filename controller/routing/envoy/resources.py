@@ -60,6 +60,11 @@ def shield_name(target: TargetKey, version: str) -> str:
     return f"shield/{target}/{version}"
 
 
+def shadow_name(target: TargetKey, version: str) -> str:
+    """Return the name of the cluster over a version's endpoints for requests that count for nobody."""
+    return f"shadow/{target}/{version}"
+
+
 def host_name(target: TargetKey) -> str:
     """Return the name of a target's virtual host: Envoy takes those below the name of its route table."""
     return f"{ROUTE_TABLE}/{target}"
