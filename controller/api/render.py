@@ -143,6 +143,7 @@ def target(found: Target) -> dict[str, Any]:
         "matches": [write_match(one) for one in found.matches],
         "mirror": write_mirror(found.mirror),
         "preview": found.preview,
+        "timeout_s": found.timeout_s,
     }
 
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from controller.api.problems import correlation_of
 from controller.errors import InvalidInput
 from controller.model.plan import Plan, Policy
-from controller.model.target import DEFAULT_ENVIRONMENT, Protocol, Target
+from controller.model.target import DEFAULT_ENVIRONMENT, LONGEST_TIMEOUT_S, Protocol, Target
 from controller.plans import ready
 from controller.plans.schema import PlanShape, PolicyShape, to_plan, to_policy
 from controller.plans.text import parse
@@ -88,6 +88,9 @@ class TargetShape(Strict):
     preview: Annotated[
         bool, Field(description="Trusted callers reach any version by the header x-serinus-version.")
     ] = False
+    timeout_s: Annotated[
+        float, Field(ge=0, le=LONGEST_TIMEOUT_S, description="For a whole answer; 0: no limit, for streams.")
+    ] = 30.0
 
     def target(self, name: str) -> Target:
         """Return the target it declares.
@@ -112,6 +115,7 @@ class TargetShape(Strict):
             matches=tuple(one.match() for one in self.matches),
             mirror=self.mirror.mirror() if self.mirror else None,
             preview=self.preview,
+            timeout_s=self.timeout_s,
         )
 
 

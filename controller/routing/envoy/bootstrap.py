@@ -22,9 +22,10 @@ from typing import Any
 
 from controller.errors import ConfigurationError
 from controller.observability import CORRELATION_HEADER, CORRELATION_ID
+from controller.routing.envoy.access_log import access_log
 from controller.routing.envoy.boot import FETCH_WITHIN
 from controller.routing.envoy.identity import cookie_filter
-from controller.routing.envoy.resources import DRAW_HEADER, LAYER, METADATA, ROUTE_TABLE
+from controller.routing.envoy.resources import DRAW_HEADER, LAYER, ROUTE_TABLE
 
 Json = dict[str, Any]
 
@@ -240,6 +241,12 @@ def _connection_manager(options: EnvoyOptions) -> Json:
             "headers_with_underscores_action": "REJECT_REQUEST",
             "idle_timeout": "60s",
         },
+        "http2_protocol_options": {
+            "max_concurrent_streams": 100,
+            "initial_stream_window_size": 64 * 1024,
+            "initial_connection_window_size": 1024 * 1024,
+        },
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
         "stream_idle_timeout": "60s",
         "request_headers_timeout": "10s",
         "drain_timeout": "2s",
@@ -273,7 +280,7 @@ def _connection_manager(options: EnvoyOptions) -> Json:
                 "typed_config": {"@type": _TYPE + "envoy.extensions.filters.http.router.v3.Router"},
             },
         ],
-        "access_log": [_access_log(options.access_log)],
+        "access_log": [access_log(options.access_log)],
     }
 
 
@@ -336,61 +343,4 @@ def _correlation_out() -> Json:
     return {
         "name": "correlation_out",
         "typed_config": _header_mutation({"response_mutations": [_overwrite(CORRELATION_HEADER, value)]}),
-    }
-
-
-def _access_log(path: Path) -> Json:
-    """One JSON line for each request that went to a canary or failed (500 and above)."""
-
-    def routed(key: str) -> str:
-        return f"%METADATA(ROUTE:{METADATA}:{key})%"
-
-    line = {
-        "start_ms": "%START_TIME(%s%3f)%",
-        "correlation_id": f"%REQ({CORRELATION_HEADER})%",
-        "traceparent": "%REQ(TRACEPARENT)%",
-        "method": "%REQ(:METHOD)%",
-        "path": "%PATH(NQ)%",
-        "status": "%RESPONSE_CODE%",
-        "flags": "%RESPONSE_FLAGS%",
-        "target": routed("target"),
-        "version": routed("version"),
-        "track": routed("track"),
-        "release": routed("release"),
-        "cluster": "%UPSTREAM_CLUSTER_RAW%",
-        "host": "%UPSTREAM_HOST%",
-        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-        "duration_ms": "%DURATION%",
-    }
-    return {
-        "name": "envoy.access_loggers.file",
-        "filter": {
-            "or_filter": {
-                "filters": [
-                    {
-                        "status_code_filter": {
-                            "comparison": {
-                                "op": "GE",
-                                "value": {"default_value": 500, "runtime_key": "access_log.status"},
-                            }
-                        }
-                    },
-                    {
-                        "extension_filter": {
-                            "name": "envoy.access_loggers.extension_filters.cel",
-                            "typed_config": {
-                                "@type": _TYPE
-                                + "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-                                "expression": "xds.route_name == 'canary'",
-                            },
-                        }
-                    },
-                ]
-            }
-        },
-        "typed_config": {
-            "@type": _TYPE + "envoy.extensions.access_loggers.file.v3.FileAccessLog",
-            "path": str(path),
-            "log_format": {"json_format": line},
-        },
     }

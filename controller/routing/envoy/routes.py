@@ -32,7 +32,8 @@ from controller.routing.envoy.resources import (
 )
 from controller.routing.port import Shares
 
-REQUEST_TIMEOUT_S = 30
+SILENT_S, STREAM_SILENT_S = 60, 3_600
+"""How long a request may send nothing in either direction: in general, and where answers have no limit."""
 SAFE = "GET|HEAD|OPTIONS"
 """Methods whose requests may be sent twice."""
 PREVIEW_HEADER = "x-serinus-version"
@@ -155,7 +156,8 @@ def _route(
         match=resources_pb2.RouteMatch(prefix="/"),
         route=resources_pb2.RouteAction(
             cluster=cluster,
-            timeout=Duration(seconds=REQUEST_TIMEOUT_S),
+            timeout=Duration(nanos=round(target.timeout_s * 1e9) % 10**9, seconds=int(target.timeout_s)),
+            idle_timeout=Duration(seconds=SILENT_S if target.timeout_s else STREAM_SILENT_S),
             retry_policy=retries.another_instance(),
         ),
         metadata=resources_pb2.Metadata(filter_metadata={METADATA: facts}),

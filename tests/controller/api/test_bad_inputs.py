@@ -251,6 +251,8 @@ TARGETS: list[tuple[str, dict[str, Any], str]] = [
     ("workloads", {"workloads": MARK}, "workloads"),
     ("shield", {"shield": 1}, "shield"),
     ("preview", {"preview": "yes"}, "preview"),
+    ("timeout", {"timeout_s": -1}, "timeout_s"),
+    ("long_timeout", {"timeout_s": 3_601}, "timeout_s"),
     ("identity_of_nothing", {"identity": {}}, "identity"),
     ("identity_twice", {"identity": {"header": "x-a", "cookie": "a"}}, "identity"),
     ("identity_of_ours", {"identity": {"header": "x-serinus-draw"}}, "identity.header"),

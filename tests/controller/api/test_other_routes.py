@@ -20,6 +20,7 @@ TRAFFIC = {
     "matches": [{"headers": {"x-country": "ch"}, "query": {"beta": "*"}}, {"cookies": {"group": "b"}}],
     "mirror": {"version": "v2", "percent": 0.07},
     "preview": True,
+    "timeout_s": 0.5,
 }
 MORE = {"plan": "demo", "policy": "demo", **TRAFFIC}
 """Everything about a target that may be left out."""

@@ -58,6 +58,7 @@ class Upstream:
     port: int = field(default_factory=free_port)
     served: Counter[int] = field(default_factory=Counter)
     head: dict[str, str] = field(default_factory=dict)
+    path: str = ""
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _server: asyncio.Server | None = None
 
@@ -93,7 +94,8 @@ class Upstream:
         self._writers.add(writer)
         with suppress(OSError, EOFError, asyncio.IncompleteReadError):
             while True:
-                self.head = _headers(await reader.readuntil(b"\r\n\r\n"))
+                head = await reader.readuntil(b"\r\n\r\n")
+                self.path, self.head = head.split(b" ", 2)[1].decode(), _headers(head)
                 await reader.readexactly(int(self.head.get("content-length", "0")))
                 status = self.answer(self.total)
                 self.served[status] += 1
