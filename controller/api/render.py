@@ -13,6 +13,7 @@ from controller.model.target import Target
 from controller.model.trace import Scalar, Span, Trace, TraceSummary
 from controller.model.verdict import attribution
 from controller.plans.schema import percent, write_plan, write_policy
+from controller.plans.traffic import write_identity, write_match, write_mirror
 from controller.releases.foreseeing import seen_by_step
 from controller.releases.questions import explain, verdict_sentence
 from controller.settings import Temporal
@@ -144,6 +145,11 @@ def target(found: Target) -> dict[str, Any]:
         "plan": write_plan(found.plan) if found.plan else None,
         "policy": write_policy(found.policy) if found.policy else None,
         "shield": found.shield,
+        "identity": write_identity(found.identity),
+        "matches": [write_match(one) for one in found.matches],
+        "mirror": write_mirror(found.mirror),
+        "preview": found.preview,
+        "timeout_s": found.timeout_s,
     }
 
 

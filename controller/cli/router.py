@@ -6,6 +6,7 @@ Envoy on this host.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated
@@ -50,6 +51,10 @@ def bootstrap(
         Path | None,
         typer.Option(help="JSON lines of failed and of canary requests; default from the settings."),
     ] = None,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RANGE", help="Callers that may use previews; default loopback. Repeatable."),
+    ] = None,
 ) -> None:
     """Print what an Envoy of your own, on this host, starts from.
 
@@ -79,6 +84,7 @@ def bootstrap(
         admin_socket=_absolute(admin_socket, known.options.admin_socket),
         access_log=_absolute(access_log, known.options.access_log),
         routes=known.options.routes,
+        trusted=tuple(map(_range, trust)) if trust else known.options.trusted,
     )
     shown.as_json(envoy_bootstrap(options, clusters=known.clusters()))
 
@@ -90,6 +96,13 @@ def _listen(text: str) -> tuple[str, int]:
             "expected an address and a port, such as 0.0.0.0:8080 or [::]:8080", field="--listen"
         )
     return found["host"].strip("[]"), int(found["port"])
+
+
+def _range(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise InvalidInput("expected a range of addresses, such as 10.0.0.0/8", field="--trust") from error
 
 
 def _absolute(path: Path | None, default: Path) -> Path:

@@ -27,7 +27,7 @@ from controller.model.target import Target, TargetKey
 from controller.observability import logger
 from controller.routing.envoy import latency
 from controller.routing.envoy.counting import HostCount, Ledger, RawReading
-from controller.routing.envoy.resources import cluster_name
+from controller.routing.envoy.resources import cluster_name, shielded
 from controller.routing.past import Past
 from controller.routing.shelf import Shelf
 
@@ -132,7 +132,11 @@ def parse(clusters: Page, stats: Page) -> RawReading:
 
 
 def _statistics(text: str) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
-    """Read retries and latencies by cluster. A histogram with other buckets than ours is left out."""
+    """Read retries and latencies by cluster. A histogram with other buckets than ours is left out.
+
+    Latencies of a shield are those of its canary, whose first tries they hold. Its retries are not: what the canary
+    failed stays failed though another answered.
+    """
     retries: dict[str, int] = {}
     latencies: dict[str, tuple[int, ...]] = {}
     for line in filter(None, text.split("\n")):
@@ -142,10 +146,16 @@ def _statistics(text: str) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
             retries[cluster] = int(value)
         elif statistic == latency.STATISTIC:
             if (buckets := latency.read(value)) is not None:
-                latencies[cluster] = buckets
+                _add(latencies, shielded(cluster), buckets)
         else:
             raise ValueError("a line that was not asked for")
     return retries, latencies
+
+
+def _add(latencies: dict[str, tuple[int, ...]], cluster: str, buckets: tuple[int, ...]) -> None:
+    """Add to a cluster's latencies: a canary has those of its shield and those of requests that go to it directly."""
+    before = latencies.get(cluster)
+    latencies[cluster] = buckets if before is None else tuple(map(sum, zip(before, buckets, strict=True)))
 
 
 def _hosts(cluster: dict[str, Any]) -> dict[str, HostCount]:

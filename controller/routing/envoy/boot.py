@@ -14,9 +14,10 @@ from collections.abc import Iterable, Sequence
 
 from controller.model.target import Target
 from controller.routing.envoy.clusters import fixed
+from controller.routing.envoy.matching import is_header
 from controller.routing.envoy.plain import Json, plain
 from controller.routing.envoy.resources import ROUTE_TABLE
-from controller.routing.envoy.routes import is_header, stable_route
+from controller.routing.envoy.routes import stable_route
 
 BOOT = "boot/"
 """Begins the name of each cluster of the file; a target's own name cannot hold a slash."""

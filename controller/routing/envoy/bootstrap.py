@@ -13,6 +13,7 @@ port and serves the last known stable routes.
 from __future__ import annotations
 
 import importlib.util
+import ipaddress
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,14 +23,30 @@ from typing import Any
 from controller.errors import ConfigurationError
 from controller.observability import CORRELATION_HEADER, CORRELATION_ID
 from controller.routing.envoy import latency
+from controller.routing.envoy.access_log import access_log
 from controller.routing.envoy.boot import FETCH_WITHIN
-from controller.routing.envoy.resources import DRAW_HEADER, LAYER, METADATA, ROUTE_TABLE
+from controller.routing.envoy.identity import cookie_filter
+from controller.routing.envoy.resources import DRAW_HEADER, LAYER, ROUTE_TABLE
 
 Json = dict[str, Any]
 
 DOWNSTREAM_CONNECTIONS = 50_000
 """Refused beyond this, so that a flood cannot take all file handles and memory."""
 LOG_FLUSH_MS = 100
+STEERING = (
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-max-retries",
+    "x-envoy-retriable-header-names",
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-retry-on",
+    "x-envoy-upstream-alt-stat-name",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-alt-response",
+    "x-envoy-upstream-rq-timeout-ms",
+)
+"""With these a trusted caller could have a request repeated or cut short, and the counts would mean something else."""
+LOOPBACK = ("127.0.0.0/8", "::1/128")
 STATS = (
     r"^cluster\..*\.upstream_rq_(retry|[0-9]xx|total|pending_overflow)$",
     r"^cluster\..*\.upstream_cx_connect_fail$",
@@ -95,6 +112,7 @@ class EnvoyOptions:
         routes: The route table, which the router keeps (`bootfile`).
         listen_host: Where users come in.
         node_id: Names this Envoy to the router.
+        trusted: Ranges of addresses whose callers may use previews, as in 10.0.0.0/8.
     """
 
     listen_port: int
@@ -104,6 +122,7 @@ class EnvoyOptions:
     routes: Path
     listen_host: str = "127.0.0.1"
     node_id: str = "edge"
+    trusted: tuple[str, ...] = LOOPBACK
 
 
 def envoy_bootstrap(options: EnvoyOptions, *, clusters: Sequence[Json] = ()) -> Json:
@@ -219,6 +238,7 @@ def _connection_manager(options: EnvoyOptions) -> Json:
         "stat_prefix": "edge",
         "codec_type": "AUTO",
         "use_remote_address": True,
+        "internal_address_config": {"cidr_ranges": [_range(one) for one in options.trusted]},
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT",
@@ -226,6 +246,12 @@ def _connection_manager(options: EnvoyOptions) -> Json:
             "headers_with_underscores_action": "REJECT_REQUEST",
             "idle_timeout": "60s",
         },
+        "http2_protocol_options": {
+            "max_concurrent_streams": 100,
+            "initial_stream_window_size": 64 * 1024,
+            "initial_connection_window_size": 1024 * 1024,
+        },
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
         "stream_idle_timeout": "60s",
         "request_headers_timeout": "10s",
         "drain_timeout": "2s",
@@ -236,7 +262,10 @@ def _connection_manager(options: EnvoyOptions) -> Json:
                 "typed_config": {
                     "@type": _TYPE
                     + "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-                    "mutations": [_overwrite(DRAW_HEADER, "%UNIQUE_ID%")],
+                    "mutations": [
+                        _overwrite(DRAW_HEADER, "%UNIQUE_ID%"),
+                        *({"remove": header} for header in STEERING),
+                    ],
                 },
             }
         ],
@@ -250,13 +279,19 @@ def _connection_manager(options: EnvoyOptions) -> Json:
         "http_filters": [
             _correlation_in(),
             _correlation_out(),
+            cookie_filter(),
             {
                 "name": "envoy.filters.http.router",
                 "typed_config": {"@type": _TYPE + "envoy.extensions.filters.http.router.v3.Router"},
             },
         ],
-        "access_log": [_access_log(options.access_log)],
+        "access_log": [access_log(options.access_log)],
     }
+
+
+def _range(text: str) -> Json:
+    network = ipaddress.ip_network(text)
+    return {"address_prefix": str(network.network_address), "prefix_len": network.prefixlen}
 
 
 def _overwrite(header: str, value: str) -> Json:
@@ -313,61 +348,4 @@ def _correlation_out() -> Json:
     return {
         "name": "correlation_out",
         "typed_config": _header_mutation({"response_mutations": [_overwrite(CORRELATION_HEADER, value)]}),
-    }
-
-
-def _access_log(path: Path) -> Json:
-    """One JSON line for each request that went to a canary or failed (500 and above)."""
-
-    def routed(key: str) -> str:
-        return f"%METADATA(ROUTE:{METADATA}:{key})%"
-
-    line = {
-        "start_ms": "%START_TIME(%s%3f)%",
-        "correlation_id": f"%REQ({CORRELATION_HEADER})%",
-        "traceparent": "%REQ(TRACEPARENT)%",
-        "method": "%REQ(:METHOD)%",
-        "path": "%PATH(NQ)%",
-        "status": "%RESPONSE_CODE%",
-        "flags": "%RESPONSE_FLAGS%",
-        "target": routed("target"),
-        "version": routed("version"),
-        "track": routed("track"),
-        "release": routed("release"),
-        "cluster": "%UPSTREAM_CLUSTER_RAW%",
-        "host": "%UPSTREAM_HOST%",
-        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-        "duration_ms": "%DURATION%",
-    }
-    return {
-        "name": "envoy.access_loggers.file",
-        "filter": {
-            "or_filter": {
-                "filters": [
-                    {
-                        "status_code_filter": {
-                            "comparison": {
-                                "op": "GE",
-                                "value": {"default_value": 500, "runtime_key": "access_log.status"},
-                            }
-                        }
-                    },
-                    {
-                        "extension_filter": {
-                            "name": "envoy.access_loggers.extension_filters.cel",
-                            "typed_config": {
-                                "@type": _TYPE
-                                + "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-                                "expression": "xds.route_name == 'canary'",
-                            },
-                        }
-                    },
-                ]
-            }
-        },
-        "typed_config": {
-            "@type": _TYPE + "envoy.extensions.access_loggers.file.v3.FileAccessLog",
-            "path": str(path),
-            "log_format": {"json_format": line},
-        },
     }

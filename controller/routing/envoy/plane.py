@@ -19,7 +19,7 @@ from controller.routing.envoy.admin import CounterReader
 from controller.routing.envoy.bootfile import BootFiles
 from controller.routing.envoy.layer import layer
 from controller.routing.envoy.session import Wanted
-from controller.routing.envoy.snapshot import Snapshot, snapshot
+from controller.routing.envoy.snapshot import Snapshot, missing_clusters, snapshot
 from controller.routing.envoy.xds import XdsServer
 from controller.routing.port import DataPlane, PlaneCapabilities, Shares
 from controller.routing.shelf import Shelf
@@ -72,6 +72,8 @@ class EnvoyPlane(DataPlane):
 
     async def declare(self, targets: Sequence[Target]) -> None:
         """Replace the set of targets; a refused one is taken back, and what was good before is served again."""
+        if missing := missing_clusters(snapshot(targets, self._shares())):
+            raise DataPlaneRefused(f"a route names a cluster that is not there: {min(missing)}")
         before, self._targets = self._targets, tuple(targets)
         known = {target.key for target in before} & {target.key for target in targets}
         if len(known) < len(before):

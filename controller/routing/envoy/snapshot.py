@@ -6,7 +6,7 @@ differs. Nothing here has a clock or a memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.model.target import Target, TargetKey
@@ -19,10 +19,11 @@ from controller.routing.envoy.resources import (
     Wire,
     cluster_name,
     rescue_name,
+    shadow_name,
     shield_name,
     wire,
 )
-from controller.routing.envoy.routes import virtual_host
+from controller.routing.envoy.routes import named_clusters, virtual_host
 from controller.routing.port import Shares
 
 
@@ -55,13 +56,21 @@ def snapshot(targets: Sequence[Target], shares: Mapping[TargetKey, Shares]) -> S
     for target in targets:
         for version, addresses in target.versions.items():
             add(target, cluster_name(target.key, version), addresses)
-        if target.shield:
+        if target.shield and len(target.versions) > 1:
             add(target, rescue_name(target.key), target.versions[target.stable])
+        for version in _shadowed(target):
+            add(target, shadow_name(target.key, version), target.versions[version])
         for made in _shields(target):
             clusters[made.name] = wire(made.name, CLUSTERS, made)
         host = virtual_host(target, shares.get(target.key))
         hosts[host.name] = wire(host.name, HOSTS, host)
     return Snapshot(clusters, endpoints, hosts)
+
+
+def missing_clusters(made: Snapshot) -> set[str]:
+    """Return the clusters that a route names and nobody has: Envoy accepts such a route, and answers 503 for it."""
+    hosts = (resources_pb2.VirtualHost.FromString(host.body.value) for host in made.hosts.values())
+    return {name for host in hosts for name in named_clusters(host)} - made.clusters.keys()
 
 
 def _shields(target: Target) -> Iterator[resources_pb2.Cluster]:
@@ -70,3 +79,10 @@ def _shields(target: Target) -> Iterator[resources_pb2.Cluster]:
         if version != target.stable:
             name = shield_name(target.key, version)
             yield build.shield(name, cluster_name(target.key, version), rescue_name(target.key))
+
+
+def _shadowed(target: Target) -> Iterable[str]:
+    """Return the versions that get requests which count for nobody."""
+    if target.preview:
+        return target.versions
+    return () if target.mirror is None else (target.mirror.version,)

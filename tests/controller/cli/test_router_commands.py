@@ -38,7 +38,7 @@ async def test_it_holds_the_options_and_the_stable_versions(state: Path, capsys:
     await boot_files(load()).write([SHOP])
     made = _printed(
         capsys,
-        *("--listen", "0.0.0.0:8443", "--node-id", "edge-7"),
+        *("--listen", "0.0.0.0:8443", "--node-id", "edge-7", "--trust", "10.0.0.0/8"),
         *("--xds-socket", "/run/serinus/xds.sock", "--admin-socket", "/run/envoy/admin.sock"),
     )
     static = made["static_resources"]
@@ -46,6 +46,7 @@ async def test_it_holds_the_options_and_the_stable_versions(state: Path, capsys:
     assert made["node"]["id"] == "edge-7"
     assert made["admin"]["address"]["pipe"] == {"path": "/run/envoy/admin.sock", "mode": 0o600}
     assert static["listeners"][0]["address"]["socket_address"] == {"address": "0.0.0.0", "port_value": 8443}
+    assert '{"address_prefix": "10.0.0.0", "prefix_len": 8}' in json.dumps(static["listeners"])
     assert "/run/serinus/xds.sock" in json.dumps(static["clusters"][0])
     assert [one["name"] for one in static["clusters"]] == ["router", "boot/local.catalog"]
     assert str(state / "envoy" / "routes.json") in json.dumps(static["listeners"])
@@ -53,7 +54,13 @@ async def test_it_holds_the_options_and_the_stable_versions(state: Path, capsys:
 
 @pytest.mark.parametrize(
     "options",
-    [("--listen", "8080"), ("--listen", "0.0.0.0:0"), ("--listen", "0.0.0.0:70000"), ("--node-id", "a b")],
+    [
+        ("--listen", "8080"),
+        ("--listen", "0.0.0.0:0"),
+        ("--listen", "0.0.0.0:70000"),
+        ("--node-id", "a b"),
+        ("--trust", "10.0.0.1/8"),
+    ],
 )
 def test_what_envoy_would_refuse_is_refused(state: Path, capsys: Capture, options: tuple[str, ...]) -> None:
     """One line that names the option."""

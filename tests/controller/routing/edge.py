@@ -18,7 +18,7 @@ from pathlib import Path
 from controller.model.lease import Observation
 from controller.model.target import Target, TargetKey
 from controller.routing.envoy.bootfile import BootFiles
-from controller.routing.envoy.bootstrap import EnvoyOptions, envoy_arguments
+from controller.routing.envoy.bootstrap import LOOPBACK, EnvoyOptions, envoy_arguments
 from controller.routing.envoy.plane import EnvoyPlane
 from controller.routing.port import DataPlane, LeaseKeeper, Shares
 
@@ -58,6 +58,7 @@ class Upstream:
     port: int = field(default_factory=free_port)
     served: Counter[int] = field(default_factory=Counter)
     head: dict[str, str] = field(default_factory=dict)
+    path: str = ""
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _server: asyncio.Server | None = None
 
@@ -93,7 +94,8 @@ class Upstream:
         self._writers.add(writer)
         with suppress(OSError, EOFError, asyncio.IncompleteReadError):
             while True:
-                self.head = _headers(await reader.readuntil(b"\r\n\r\n"))
+                head = await reader.readuntil(b"\r\n\r\n")
+                self.path, self.head = head.split(b" ", 2)[1].decode(), _headers(head)
                 await reader.readexactly(int(self.head.get("content-length", "0")))
                 status = self.answer(self.total)
                 self.served[status] += 1
@@ -128,6 +130,7 @@ class Edge:
     folder: Path
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    trusted: tuple[str, ...] = LOOPBACK
 
     @property
     def xds(self) -> Path:
@@ -155,6 +158,7 @@ class Edge:
                 admin_socket=self.admin,
                 access_log=self.access_log,
                 routes=self.folder / "state" / "envoy" / "routes.json",
+                trusted=self.trusted,
             )
         )
 
@@ -189,12 +193,24 @@ class Edge:
         path: str = "/",
     ) -> list[Reply]:
         """Send requests one after another over one connection (a new one when it was closed)."""
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
-        raw = f"{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 0\r\n{lines}\r\n".encode()
+        return await self.ask_each([headers] * requests, host=host, method=method, path=path)
+
+    async def ask_each(
+        self,
+        each: Sequence[Sequence[tuple[str, str]]],
+        *,
+        host: str = HOST,
+        method: str = "GET",
+        path: str = "/",
+    ) -> list[Reply]:
+        """Send one request for each set of headers, as `ask` does."""
         replies: list[Reply] = []
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        for _ in range(requests):
-            writer.write(raw)
+        for headers in each:
+            lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+            writer.write(
+                f"{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 0\r\n{lines}\r\n".encode()
+            )
             head = await reader.readuntil(b"\r\n\r\n")
             found = _headers(head)
             body = await reader.readexactly(int(found.get("content-length", "0")))

@@ -167,6 +167,17 @@ def test_envoys_pages_become_a_reading() -> None:
     )
 
 
+def test_a_shields_latencies_are_its_canarys_and_its_retries_are_not() -> None:
+    """What users waited for through the shield counts for the canary, beside what went to it directly."""
+    line = ZEROS.replace("B1.5(0,0)", "B1.5(1,9)")
+    shielded = f"cluster.shield/{NAME}.upstream_rq_time: {line}\ncluster.shield/{NAME}.upstream_rq_retry: 5"
+    reading = parse(page(CLUSTERS), page(STATS + shielded.encode()))
+
+    alone = parse(page(CLUSTERS), page(STATS))
+    assert sum(reading.latencies[NAME]) == 2 * sum(alone.latencies[NAME]) == 18
+    assert reading.retries.get(NAME) == alone.retries.get(NAME)
+
+
 @pytest.mark.parametrize(
     ("stats", "clusters"),
     [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
@@ -10,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.errors import InvalidInput
+from controller.model.share import basis_points
 from controller.model.target import Target
+from controller.model.traffic import Identity, Mirror
 from controller.routing.envoy.layer import layer, runtime_key, runtime_value, seed
 from controller.routing.envoy.proto import discovery_pb2, resources_pb2
 from controller.routing.envoy.resources import host_name
-from controller.routing.envoy.snapshot import Snapshot, snapshot
+from controller.routing.envoy.snapshot import Snapshot, missing_clusters, snapshot
 from controller.routing.port import Shares
 from tests.controller.routing.keeping import KEY, SHOP
 
@@ -28,7 +32,8 @@ def virtual_host(target: Target, share: Shares | None = None) -> resources_pb2.V
 def canary_routes(host: resources_pb2.VirtualHost) -> list[resources_pb2.Route]:
     """Return where the drawn requests go, the first that matches first."""
     action = host.matcher.matcher_list.matchers[0].on_match.action
-    return list(resources_pb2.RouteList.FromString(action.typed_config.value).routes)
+    routes = resources_pb2.RouteList.FromString(action.typed_config.value).routes
+    return [route for route in routes if route.name == "canary"]
 
 
 @given(st.integers(1, 10_000))
@@ -48,6 +53,38 @@ def test_a_bool_is_no_share() -> None:
     """True would be 1 basis point."""
     with pytest.raises(InvalidInput):
         runtime_value(True)
+
+
+@pytest.mark.parametrize("share", [0, -1, 10_001, True, 500.0, 0.5, math.nan, math.inf, "5000", None])
+def test_no_wrong_share_gets_as_far_as_a_proxy(share: Any) -> None:
+    """Envoy takes all of these, and some mean all traffic; the value that the data plane is given cannot hold them."""
+    with pytest.raises(InvalidInput):
+        Shares("v2", "rel-1", share)
+
+
+EVERYTHING = replace(
+    SHOP, identity=Identity(cookie="id"), mirror=Mirror("v2", basis_points(100)), preview=True
+)
+
+
+@pytest.mark.parametrize("target", [SHOP, replace(SHOP, shield=False), EVERYTHING])
+@pytest.mark.parametrize("share", [None, Shares("v2", "rel-1", 500)])
+def test_every_route_names_a_cluster_that_is_there(target: Target, share: Shares | None) -> None:
+    """Envoy would accept a route to nowhere and answer 503; what is missing is found before the push."""
+    made = snapshot([target], {KEY: share} if share else {})
+    torn = Snapshot({}, {}, made.hosts)
+
+    assert missing_clusters(made) == set()
+    assert f"{KEY}/v1" in missing_clusters(torn)
+
+
+def test_a_mirror_of_what_became_stable_copies_nothing() -> None:
+    """After a promotion the mirror's version may be the stable one; it would get everything twice."""
+    target = replace(SHOP, mirror=Mirror("v2", basis_points(100)))
+    before, after = virtual_host(target), virtual_host(target.with_stable("v2"))
+
+    assert [len(one.route.request_mirror_policies) for one in before.routes] == [1, 0]
+    assert [len(one.route.request_mirror_policies) for one in after.routes] == [0]
 
 
 def test_the_layer_holds_the_live_shares_and_nothing_else() -> None:

@@ -265,25 +265,47 @@ class HeaderMatcher(_message.Message):
     string_match: StringMatcher
     def __init__(self, name: _Optional[str] = ..., string_match: _Optional[_Union[StringMatcher, _Mapping]] = ...) -> None: ...
 
+class QueryParameterMatcher(_message.Message):
+    __slots__ = ("name", "string_match")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STRING_MATCH_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    string_match: StringMatcher
+    def __init__(self, name: _Optional[str] = ..., string_match: _Optional[_Union[StringMatcher, _Mapping]] = ...) -> None: ...
+
 class RouteMatch(_message.Message):
-    __slots__ = ("prefix", "headers")
+    __slots__ = ("prefix", "headers", "query_parameters")
     PREFIX_FIELD_NUMBER: _ClassVar[int]
     HEADERS_FIELD_NUMBER: _ClassVar[int]
+    QUERY_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     prefix: str
     headers: _containers.RepeatedCompositeFieldContainer[HeaderMatcher]
-    def __init__(self, prefix: _Optional[str] = ..., headers: _Optional[_Iterable[_Union[HeaderMatcher, _Mapping]]] = ...) -> None: ...
+    query_parameters: _containers.RepeatedCompositeFieldContainer[QueryParameterMatcher]
+    def __init__(self, prefix: _Optional[str] = ..., headers: _Optional[_Iterable[_Union[HeaderMatcher, _Mapping]]] = ..., query_parameters: _Optional[_Iterable[_Union[QueryParameterMatcher, _Mapping]]] = ...) -> None: ...
+
+class MirrorPolicy(_message.Message):
+    __slots__ = ("cluster", "runtime_fraction", "disable_shadow_host_suffix_append")
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    RUNTIME_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    DISABLE_SHADOW_HOST_SUFFIX_APPEND_FIELD_NUMBER: _ClassVar[int]
+    cluster: str
+    runtime_fraction: RuntimeFractionalPercent
+    disable_shadow_host_suffix_append: bool
+    def __init__(self, cluster: _Optional[str] = ..., runtime_fraction: _Optional[_Union[RuntimeFractionalPercent, _Mapping]] = ..., disable_shadow_host_suffix_append: _Optional[bool] = ...) -> None: ...
 
 class RouteAction(_message.Message):
-    __slots__ = ("cluster", "timeout", "retry_policy", "idle_timeout")
+    __slots__ = ("cluster", "timeout", "retry_policy", "idle_timeout", "request_mirror_policies")
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     RETRY_POLICY_FIELD_NUMBER: _ClassVar[int]
     IDLE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_MIRROR_POLICIES_FIELD_NUMBER: _ClassVar[int]
     cluster: str
     timeout: _duration_pb2.Duration
     retry_policy: RetryPolicy
     idle_timeout: _duration_pb2.Duration
-    def __init__(self, cluster: _Optional[str] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    request_mirror_policies: _containers.RepeatedCompositeFieldContainer[MirrorPolicy]
+    def __init__(self, cluster: _Optional[str] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., request_mirror_policies: _Optional[_Iterable[_Union[MirrorPolicy, _Mapping]]] = ...) -> None: ...
 
 class Route(_message.Message):
     __slots__ = ("match", "route", "metadata", "request_headers_to_add", "request_headers_to_remove", "name")
@@ -328,18 +350,44 @@ class Matcher(_message.Message):
         ACTION_FIELD_NUMBER: _ClassVar[int]
         action: Extension
         def __init__(self, action: _Optional[_Union[Extension, _Mapping]] = ...) -> None: ...
+    class Value(_message.Message):
+        __slots__ = ("safe_regex",)
+        class Regex(_message.Message):
+            __slots__ = ("google_re2", "regex")
+            class Engine(_message.Message):
+                __slots__ = ()
+                def __init__(self) -> None: ...
+            GOOGLE_RE2_FIELD_NUMBER: _ClassVar[int]
+            REGEX_FIELD_NUMBER: _ClassVar[int]
+            google_re2: Matcher.Value.Regex.Engine
+            regex: str
+            def __init__(self, google_re2: _Optional[_Union[Matcher.Value.Regex.Engine, _Mapping]] = ..., regex: _Optional[str] = ...) -> None: ...
+        SAFE_REGEX_FIELD_NUMBER: _ClassVar[int]
+        safe_regex: Matcher.Value.Regex
+        def __init__(self, safe_regex: _Optional[_Union[Matcher.Value.Regex, _Mapping]] = ...) -> None: ...
     class SinglePredicate(_message.Message):
-        __slots__ = ("input", "custom_match")
+        __slots__ = ("input", "value_match", "custom_match")
         INPUT_FIELD_NUMBER: _ClassVar[int]
+        VALUE_MATCH_FIELD_NUMBER: _ClassVar[int]
         CUSTOM_MATCH_FIELD_NUMBER: _ClassVar[int]
         input: Extension
+        value_match: Matcher.Value
         custom_match: Extension
-        def __init__(self, input: _Optional[_Union[Extension, _Mapping]] = ..., custom_match: _Optional[_Union[Extension, _Mapping]] = ...) -> None: ...
+        def __init__(self, input: _Optional[_Union[Extension, _Mapping]] = ..., value_match: _Optional[_Union[Matcher.Value, _Mapping]] = ..., custom_match: _Optional[_Union[Extension, _Mapping]] = ...) -> None: ...
+    class PredicateList(_message.Message):
+        __slots__ = ("predicate",)
+        PREDICATE_FIELD_NUMBER: _ClassVar[int]
+        predicate: _containers.RepeatedCompositeFieldContainer[Matcher.Predicate]
+        def __init__(self, predicate: _Optional[_Iterable[_Union[Matcher.Predicate, _Mapping]]] = ...) -> None: ...
     class Predicate(_message.Message):
-        __slots__ = ("single_predicate",)
+        __slots__ = ("single_predicate", "and_matcher", "not_matcher")
         SINGLE_PREDICATE_FIELD_NUMBER: _ClassVar[int]
+        AND_MATCHER_FIELD_NUMBER: _ClassVar[int]
+        NOT_MATCHER_FIELD_NUMBER: _ClassVar[int]
         single_predicate: Matcher.SinglePredicate
-        def __init__(self, single_predicate: _Optional[_Union[Matcher.SinglePredicate, _Mapping]] = ...) -> None: ...
+        and_matcher: Matcher.PredicateList
+        not_matcher: Matcher.Predicate
+        def __init__(self, single_predicate: _Optional[_Union[Matcher.SinglePredicate, _Mapping]] = ..., and_matcher: _Optional[_Union[Matcher.PredicateList, _Mapping]] = ..., not_matcher: _Optional[_Union[Matcher.Predicate, _Mapping]] = ...) -> None: ...
     class FieldMatcher(_message.Message):
         __slots__ = ("predicate", "on_match")
         PREDICATE_FIELD_NUMBER: _ClassVar[int]
@@ -388,14 +436,29 @@ class RuntimeFraction(_message.Message):
     seed: int
     def __init__(self, runtime_fraction: _Optional[_Union[RuntimeFractionalPercent, _Mapping]] = ..., seed: _Optional[int] = ...) -> None: ...
 
+class LuaPerRoute(_message.Message):
+    __slots__ = ("filter_context",)
+    FILTER_CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    filter_context: _struct_pb2.Struct
+    def __init__(self, filter_context: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
 class VirtualHost(_message.Message):
-    __slots__ = ("name", "domains", "routes", "matcher")
+    __slots__ = ("name", "domains", "routes", "typed_per_filter_config", "matcher")
+    class TypedPerFilterConfigEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: _any_pb2.Any
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_any_pb2.Any, _Mapping]] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     DOMAINS_FIELD_NUMBER: _ClassVar[int]
     ROUTES_FIELD_NUMBER: _ClassVar[int]
+    TYPED_PER_FILTER_CONFIG_FIELD_NUMBER: _ClassVar[int]
     MATCHER_FIELD_NUMBER: _ClassVar[int]
     name: str
     domains: _containers.RepeatedScalarFieldContainer[str]
     routes: _containers.RepeatedCompositeFieldContainer[Route]
+    typed_per_filter_config: _containers.MessageMap[str, _any_pb2.Any]
     matcher: Matcher
-    def __init__(self, name: _Optional[str] = ..., domains: _Optional[_Iterable[str]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., matcher: _Optional[_Union[Matcher, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., domains: _Optional[_Iterable[str]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., typed_per_filter_config: _Optional[_Mapping[str, _any_pb2.Any]] = ..., matcher: _Optional[_Union[Matcher, _Mapping]] = ...) -> None: ...
