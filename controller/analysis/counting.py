@@ -8,10 +8,11 @@ with another clock, has not judged for a minute, while the requests of that minu
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from controller.model.evidence import Block, Evidence
 from controller.model.look import Arm, Exceedance, Look, SourceState
-from controller.model.plan import Policy
+from controller.model.plan import JudgeKind, Policy
 from controller.model.wealth import Tally
 
 LONGEST_GAP_S = 5.0
@@ -43,33 +44,33 @@ def count(policy: Policy, evidence: Evidence, look: Look) -> tuple[Evidence, Cou
     A look at a source that is not well adds time and no counts.
     """
     gap_s = 0.0 if evidence.at_s is None else min(max(look.at_s - evidence.at_s, 0.0), LONGEST_GAP_S)
-    begun = evidence.judged_s
-    evidence = replace(
-        evidence,
-        looks=evidence.looks + 1,
-        at_s=look.at_s,
-        judged_s=begun + gap_s,
-        step_s=evidence.step_s + gap_s,
-        restarts=look.canary.restarts if evidence.restarts is None else evidence.restarts,
-        unready=0 if look.canary.ready else evidence.unready + 1,
-    )
+    begun, until = evidence.judged_s, evidence.judged_s + gap_s
+    passed: dict[str, Any] = {
+        "looks": evidence.looks + 1,
+        "at_s": look.at_s,
+        "judged_s": until,
+        "step_s": evidence.step_s + gap_s,
+        "restarts": look.canary.restarts if evidence.restarts is None else evidence.restarts,
+        "unready": 0 if look.canary.ready else evidence.unready + 1,
+    }
     if look.source is not SourceState.OK:
-        return evidence, Counted(Block(from_s=begun, until_s=evidence.judged_s))
+        return replace(evidence, **passed), Counted(Block(from_s=begun, until_s=until))
     block = Block(
         from_s=begun,
-        until_s=evidence.judged_s,
+        until_s=until,
         canary=_since(look.canary, evidence.canary_seen, evidence, look),
         stable=_since(look.stable, evidence.stable_seen, evidence, look),
     )
     counted = replace(
         evidence,
+        **passed,
         generation=look.generation,
         canary_seen=Tally(look.canary.total, look.canary.failed),
         stable_seen=Tally(look.stable.total, look.stable.failed),
         stable_over=look.stable.over,
         canary_over=look.canary.over,
         recent=_recent(policy, evidence.recent, block),
-        window=_window(policy, evidence.window, block),
+        window=_window(policy, evidence.window, block) if policy.judge is JudgeKind.THRESHOLD else (),
     )
     return counted, Counted(block, _slow(evidence, look), _instances(evidence, look))
 
@@ -151,7 +152,9 @@ def total_of(blocks: tuple[Block, ...]) -> Block:
     """Return all blocks as one; an empty block for none."""
     if not blocks:
         return Block(from_s=0.0, until_s=0.0)
-    joined = blocks[0]
-    for block in blocks[1:]:
-        joined = _joined(joined, block)
-    return joined
+    return Block(
+        from_s=blocks[0].from_s,
+        until_s=blocks[-1].until_s,
+        canary=Tally(sum(one.canary.total for one in blocks), sum(one.canary.failed for one in blocks)),
+        stable=Tally(sum(one.stable.total for one in blocks), sum(one.stable.failed for one in blocks)),
+    )

@@ -129,9 +129,10 @@ def crossed(policy: Policy, evidence: Evidence, look: Look, odds: float) -> Evid
         look: This look.
         odds: On all metrics together.
     """
-    has_crossed = evidence.crossed or odds >= bar(policy, evidence.start)
-    if not has_crossed or look.source is not SourceState.OK:
-        return replace(evidence, crossed=has_crossed)
+    if not evidence.crossed and odds < bar(policy, evidence.start):
+        return evidence
+    if look.source is not SourceState.OK:
+        return replace(evidence, crossed=True)
     if evidence.rest_crossed or len(evidence.without) < 2:
         return replace(evidence, crossed=True, rest_crossed=True, blamed="")
     worst = min(evidence.without, key=lambda one: one.wealth.total)

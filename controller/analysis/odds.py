@@ -122,7 +122,7 @@ def _added(policy: Policy, evidence: Evidence, look: Look, counted: Counted, str
         at_s=block.until_s,
         gap_s=block.until_s - block.from_s,
     )
-    return replace(stream, odds=odds)
+    return Stream(stream.metric, stream.rung, stream.weight, stream.is_required, odds)
 
 
 def _under_ceiling(policy: Policy, evidence: Evidence, counted: Counted) -> Wealth | None:
