@@ -17,8 +17,10 @@ with workflow.unsafe.imports_passed_through():
     # The sandbox finds the type hints of a value only if its module was imported in here: all that travel are named.
     import controller.model.evidence
     import controller.model.look
+    import controller.model.metric
     import controller.model.plan
     import controller.model.share
+    import controller.model.start
     import controller.model.target
     import controller.model.traffic
     import controller.model.verdict

@@ -135,6 +135,7 @@ def errand(story: Story) -> tuple[Activity, AnyErrand, type[Answer] | type[Judge
             is_open=task is Task.HOLD_OPEN,
             evidence=story.evidence,
             is_continued=story.judged_step == at.step,
+            is_waiting=at.is_waiting and not at.is_paused,
         )
         return activity, JudgeErrand(step, story.notes), Judged
     if task is Task.CLOSE:

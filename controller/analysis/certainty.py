@@ -10,9 +10,9 @@ Tested by tests/controller/analysis/test_certainty.py.
 
 from __future__ import annotations
 
-import math
+from math import exp
 
-from controller.analysis.projection import exact_factors
+from controller.analysis.projection import exact_log_e
 from controller.analysis.wealth import CLAMP, Bet, expected_rate
 from controller.model.wealth import Margin, Predictor, Tally
 
@@ -39,6 +39,7 @@ def add_look(
     if stable.total == 0 or canary.total == 0:
         return proof
     tb = expected_rate(predictor, bet.prior)
-    worth = exact_factors(nb=stable.total, nc=canary.total, tb=tb, tc=tb, rho=margin.rho, delta=margin.delta)
-    log_e = worth.log_e(nb=stable.total, xb=stable.failed, nc=canary.total, xc=canary.failed) / bet.temper
-    return min(proof * math.exp(min(log_e, bet.cap, LARGEST_GAIN)), CLAMP)
+    gain = exact_log_e(
+        stable.total, stable.failed, canary.total, canary.failed, tb, tb, margin.rho, margin.delta
+    )
+    return min(proof * exp(min(gain / bet.temper, bet.cap, LARGEST_GAIN)), CLAMP)

@@ -7,10 +7,10 @@ with another clock, has not judged for a minute, while the requests of that minu
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from controller.model.evidence import Block, Evidence
-from controller.model.look import Arm, Look, SourceState
+from controller.model.look import Arm, Exceedance, Look, SourceState
 from controller.model.plan import Policy
 from controller.model.wealth import Tally
 
@@ -22,7 +22,22 @@ WINDOW_IN_MINIMUMS = 10
 traffic is compared with at most two full blocks, and not with the whole past."""
 
 
-def count(policy: Policy, evidence: Evidence, look: Look) -> tuple[Evidence, Block]:
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What is new in a look.
+
+    Args:
+        block: Requests and failures of both arms, and the judged time.
+        slow: Of each rung of the ladder: requests of (stable, canary), and those of them above its bound.
+        instances: Requests and failures of each of the canary's instances, by id.
+    """
+
+    block: Block
+    slow: tuple[tuple[Tally, Tally], ...] = ()
+    instances: tuple[tuple[str, Tally], ...] = ()
+
+
+def count(policy: Policy, evidence: Evidence, look: Look) -> tuple[Evidence, Counted]:
     """Add one look to the evidence; returns also what is new in it.
 
     A look at a source that is not well adds time and no counts.
@@ -39,7 +54,7 @@ def count(policy: Policy, evidence: Evidence, look: Look) -> tuple[Evidence, Blo
         unready=0 if look.canary.ready else evidence.unready + 1,
     )
     if look.source is not SourceState.OK:
-        return evidence, Block(from_s=begun, until_s=evidence.judged_s)
+        return evidence, Counted(Block(from_s=begun, until_s=evidence.judged_s))
     block = Block(
         from_s=begun,
         until_s=evidence.judged_s,
@@ -51,19 +66,60 @@ def count(policy: Policy, evidence: Evidence, look: Look) -> tuple[Evidence, Blo
         generation=look.generation,
         canary_seen=Tally(look.canary.total, look.canary.failed),
         stable_seen=Tally(look.stable.total, look.stable.failed),
+        stable_over=look.stable.over,
+        canary_over=look.canary.over,
         recent=_recent(policy, evidence.recent, block),
         window=_window(policy, evidence.window, block),
     )
-    return counted, block
+    return counted, Counted(block, _slow(evidence, look), _instances(evidence, look))
 
 
 def _since(arm: Arm, seen: Tally, evidence: Evidence, look: Look) -> Tally:
+    return since(Tally(arm.total, arm.failed), seen, evidence, look)
+
+
+def since(now: Tally, seen: Tally, evidence: Evidence, look: Look) -> Tally:
+    """Return what a cumulative reading has more than the one before; nothing at the first look.
+
+    Args:
+        now: The reading in this look.
+        seen: The one before.
+        evidence: Before this look.
+        look: This look.
+    """
     if not evidence.generation:
         return Tally()
     if evidence.generation != look.generation:
         seen = Tally()
-    total = max(arm.total - seen.total, 0)
-    return Tally(total=total, failed=min(max(arm.failed - seen.failed, 0), total))
+    total = max(now.total - seen.total, 0)
+    return Tally(total=total, failed=min(max(now.failed - seen.failed, 0), total))
+
+
+def _slow(evidence: Evidence, look: Look) -> tuple[tuple[Tally, Tally], ...]:
+    """Return what is new of each rung; nothing unless both arms were measured in this look and in the one before."""
+    arms = ((evidence.stable_over, look.stable.over), (evidence.canary_over, look.canary.over))
+    readings = [_above(seen, now, evidence, look) for seen, now in arms if now is not None]
+    return tuple(zip(*readings, strict=False)) if len(readings) == len(arms) else ()
+
+
+def _above(seen: Exceedance | None, now: Exceedance, evidence: Evidence, look: Look) -> tuple[Tally, ...]:
+    """Return what is new above each bound in one arm; an arm that was not measured before only sets the mark."""
+    if seen is None:
+        return (Tally(),) * len(now.counts)
+    before = (Tally(seen.n, one) for one in seen.counts)
+    return tuple(
+        since(Tally(now.n, above), old, evidence, look)
+        for above, old in zip(now.counts, before, strict=False)
+    )
+
+
+def _instances(evidence: Evidence, look: Look) -> tuple[tuple[str, Tally], ...]:
+    """Return what is new of each instance; one that was not known before is new altogether."""
+    marks = {one.instance: one.seen for one in evidence.without}
+    return tuple(
+        (one.id, since(Tally(one.total, one.failed), marks.get(one.id, Tally()), evidence, look))
+        for one in look.canary.instances
+    )
 
 
 def _joined(first: Block, second: Block) -> Block:

@@ -1,107 +1,190 @@
 """The evidence judge: running odds on the raw counts of both arms, valid however often one looks.
 
 Last part of `engine.judge` for policies of kind `evidence`. It bets against "the canary is tolerable" over the whole
-release (`wealth`) and, anew in each step, against "the canary is worse than acceptable" (`certainty`). At 1/alpha the
-first fails the canary; at 1/beta the second certifies the step. Requests count once a look has both arms in it; until
-then they wait, which depends on traffic only and never on outcomes, so that it costs no validity.
+release (`wealth`) and, anew in each step, against "the canary is worse than acceptable" (`certainty`), on each metric
+(`streams`) and without each instance (`instances`). At the bar the first fails the canary; at 1/beta the second
+certifies the step.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
-from controller.analysis import certainty, wealth
-from controller.analysis.counting import total_of
-from controller.analysis.wealth import Bet, expected_rate
-from controller.model.evidence import Block, Evidence
+from controller.analysis import ceiling, instances, streams
+from controller.analysis.counting import Counted
+from controller.analysis.wealth import add_step
+from controller.model.evidence import Evidence, Stream, Without
 from controller.model.look import Look, SourceState
+from controller.model.metric import MetricKind
 from controller.model.plan import Policy
 from controller.model.verdict import Decision, Ground, Verdict
-from controller.model.wealth import Odds, Tally
+from controller.model.wealth import Odds, Tally, Wealth
 
-NOTHING = (Tally(), Tally())
-MOST_NEEDED = 10_000
-"""An uncertified step may pass with so many canary requests at the latest, however small the margin is."""
+ABOUT_ODDS = (Ground.ODDS, Ground.LEANING, Ground.ONE_BAD_INSTANCE)
+"""Grounds that are told with what the odds stand on; all others with the numbers of the step."""
+LEANS = 3.0
+"""A step that is not certified does not pass while the odds are so high against the canary (to 1)."""
 
 
-def add(policy: Policy, evidence: Evidence, block: Block) -> Evidence:
-    """Bet on what is new in a look; in the warm-up stable's rate is learned and nothing is bet."""
-    odds, bet, gap_s = evidence.odds, _bet(policy, evidence), block.until_s - block.from_s
-    if block.until_s <= policy.warmup_s:
-        predictor = wealth.remember(odds.predictor, block.stable, gap_s=gap_s, half_life_s=bet.half_life_s)
-        return replace(evidence, odds=replace(odds, predictor=predictor))
-    stable, canary = odds.stable + block.stable, odds.canary + block.canary
-    is_complete = stable.total > 0 and canary.total > 0
-    told, waiting = ((stable, canary), NOTHING) if is_complete else (NOTHING, (stable, canary))
-    return replace(
+def add(policy: Policy, evidence: Evidence, look: Look, counted: Counted) -> Evidence:
+    """Bet on what is new in a look."""
+    if counted.block.until_s <= policy.warmup_s:
+        return _learned(policy, evidence, look, counted)
+    grown = replace(
         evidence,
-        odds=Odds(
-            wealth=wealth.add_look(
-                odds.wealth, bet, odds.predictor, gap_s=gap_s, stable=told[0], canary=told[1]
-            ),
-            proof=certainty.add_look(
-                odds.proof, policy.tolerance.acceptable, bet, odds.predictor, stable=told[0], canary=told[1]
-            ),
-            predictor=wealth.remember(odds.predictor, told[0], gap_s=gap_s, half_life_s=bet.half_life_s),
-            stable=waiting[0],
-            canary=waiting[1],
-            step_requests=odds.step_requests + told[1].total,
-        ),
+        streams=tuple(_added(policy, evidence, look, counted, one) for one in evidence.streams),
+        ceiling=_under_ceiling(policy, evidence, counted),
+        without=_without(policy, evidence, look, counted),
     )
+    after = instances.crossed(policy, grown, look, streams.whole(grown))
+    is_replaced = bool(evidence.blamed) and not after.blamed and not after.rest_crossed
+    return _proving_anew(after) if is_replaced else after
 
 
 def weigh(policy: Policy, evidence: Evidence, look: Look) -> Verdict:
     """Say what the odds mean now."""
-    on = total_of(evidence.window)
     decision, ground = _decide(policy, evidence, look)
+    on = streams.leading(evidence) if ground in ABOUT_ODDS else streams.least_proved(evidence)
+    canary, stable, window_s = _numbers(evidence, on.odds, is_about_odds=ground in ABOUT_ODDS)
     return Verdict(
         decision=decision,
         ground=ground,
-        canary_total=on.canary.total,
-        canary_failed=on.canary.failed,
-        stable_total=on.stable.total,
-        stable_failed=on.stable.failed,
-        window_s=on.until_s - on.from_s,
+        canary_total=canary.total,
+        canary_failed=canary.failed,
+        stable_total=stable.total,
+        stable_failed=stable.failed,
+        window_s=window_s,
         source=look.source,
         look=look.id,
-        odds=evidence.odds.wealth.total,
-        proof=evidence.odds.proof,
+        odds=streams.whole(evidence),
+        proof=streams.least_proved(evidence).odds.proof,
+        metric=streams.label(evidence, on),
+        slower_than_s=None if on.rung is None else evidence.start.rungs[on.rung].bound_s,
+        instance=evidence.blamed,
+        parts=streams.parts(evidence),
     )
 
 
-def needed(policy: Policy, rate: float) -> int:
-    """Return how many canary requests a step needs before it may pass without a certificate.
+def _numbers(evidence: Evidence, odds: Odds, *, is_about_odds: bool) -> tuple[Tally, Tally, float]:
+    """Return what (canary, stable) served, and in how many seconds: since the odds began to rise, or in this step."""
+    if is_about_odds:
+        return odds.since_canary, odds.since_stable, max(evidence.judged_s - odds.since_s, 0.0)
+    return odds.step_canary + odds.canary, odds.step_stable + odds.stable, evidence.step_s
 
-    As many as a fixed-sample test would need to tell a canary like stable from one at the acceptable margin with error
-    beta: log(1/beta) / KL(rate || margin), by Chernoff-Stein (Cover and Thomas, 2006, theorem 11.8.3).
-    """
-    margin = policy.tolerance.acceptable
-    worse = min(margin.rho * rate + margin.delta, 0.999)
-    divergence = rate * math.log(rate / worse) + (1 - rate) * math.log((1 - rate) / (1 - worse))
-    enough = math.log(1 / policy.tolerance.beta)
-    return MOST_NEEDED if divergence * MOST_NEEDED <= enough else math.ceil(enough / divergence)
+
+def begin_step(evidence: Evidence) -> Evidence:
+    """Return the evidence at a weight step: mass for faults that begin with load, and proofs from the start."""
+    stepped = tuple(
+        replace(one, odds=streams.unproved(replace(one.odds, wealth=add_step(one.odds.wealth))))
+        for one in evidence.streams
+    )
+    return replace(
+        evidence,
+        streams=stepped,
+        ceiling=None if evidence.ceiling is None else add_step(evidence.ceiling),
+        without=instances.without_a_step(evidence.without),
+    )
+
+
+def _learned(policy: Policy, evidence: Evidence, look: Look, counted: Counted) -> Evidence:
+    """Learn stable's rates in the warm-up, and set the marks of the canary's instances."""
+    block = counted.block
+
+    def learned(stream: Stream) -> Stream:
+        bet = streams.bet_on(policy, evidence, stream, streams.borders(policy, evidence, stream).tolerable)
+        stable = _new(stream, counted)[0]
+        gap_s = block.until_s - block.from_s
+        return replace(stream, odds=streams.learn(stream.odds, bet, stable, at_s=block.until_s, gap_s=gap_s))
+
+    return replace(
+        evidence,
+        streams=tuple(map(learned, evidence.streams)),
+        without=instances.marked(evidence, look),
+    )
+
+
+def _new(stream: Stream, counted: Counted) -> tuple[Tally, Tally]:
+    if stream.rung is None:
+        return counted.block.stable, counted.block.canary
+    return counted.slow[stream.rung] if stream.rung < len(counted.slow) else streams.NOTHING
+
+
+def _added(policy: Policy, evidence: Evidence, look: Look, counted: Counted, stream: Stream) -> Stream:
+    border, block = streams.borders(policy, evidence, stream), counted.block
+    is_errors = stream.metric is MetricKind.ERRORS
+    tolerable = instances.margin(policy, evidence.start, look) if is_errors else border.tolerable
+    bet = streams.bet_on(policy, evidence, stream, tolerable)
+    odds = streams.add(
+        stream.odds,
+        bet,
+        border.acceptable,
+        _new(stream, counted),
+        at_s=block.until_s,
+        gap_s=block.until_s - block.from_s,
+    )
+    return replace(stream, odds=odds)
+
+
+def _under_ceiling(policy: Policy, evidence: Evidence, counted: Counted) -> Wealth | None:
+    if evidence.ceiling is None or policy.ceiling is None:
+        return evidence.ceiling
+    block = counted.block
+    bet = streams.bet_on(policy, evidence, _errors(evidence), policy.tolerance.tolerable)
+    gap_s = block.until_s - block.from_s
+    return ceiling.add_look(evidence.ceiling, bet, policy.ceiling, gap_s=gap_s, canary=block.canary)
+
+
+def _without(policy: Policy, evidence: Evidence, look: Look, counted: Counted) -> tuple[Without, ...]:
+    """Bet again without each instance; a service without counted instances costs nothing here."""
+    if not counted.instances and not evidence.without:
+        return ()
+    errors = _errors(evidence)
+    return instances.add(
+        policy,
+        evidence,
+        look,
+        counted,
+        before=errors.odds.wealth,
+        bet=streams.bet_on(policy, evidence, errors, policy.tolerance.tolerable),
+        predictor=errors.odds.predictor,
+        told=streams.told(errors.odds, (counted.block.stable, counted.block.canary)),
+    )
+
+
+def _errors(evidence: Evidence) -> Stream:
+    return next(one for one in evidence.streams if one.metric is MetricKind.ERRORS)
+
+
+def _proving_anew(evidence: Evidence) -> Evidence:
+    """Begin the proofs of this step again, once the one bad instance is gone: what it failed says nothing of the rest."""
+    anew = tuple(replace(one, odds=streams.unproved(one.odds)) for one in evidence.streams)
+    return replace(evidence, streams=anew)
 
 
 def _decide(policy: Policy, evidence: Evidence, look: Look) -> tuple[Decision, Ground]:
-    odds = evidence.odds
-    if odds.wealth.total >= 1 / policy.tolerance.alpha:
+    if evidence.crossed and evidence.rest_crossed:
         return Decision.FAIL, Ground.ODDS
     if look.source is not SourceState.OK:
         return Decision.HOLD, Ground.SOURCE_DOWN
     if evidence.judged_s <= policy.warmup_s:
         return Decision.HOLD, Ground.WARMING_UP
-    if odds.proof >= 1 / policy.tolerance.beta:
+    if evidence.blamed:
+        return Decision.HOLD, Ground.ONE_BAD_INSTANCE
+    if not streams.is_measured(policy, evidence):
+        return Decision.HOLD, Ground.NOT_MEASURED
+    return _proved(policy, evidence)
+
+
+def _proved(policy: Policy, evidence: Evidence) -> tuple[Decision, Ground]:
+    if streams.least_proved(evidence).odds.proof >= 1 / policy.tolerance.beta:
         return Decision.PASS, Ground.CERTIFIED
-    if odds.step_requests >= needed(policy, expected_rate(odds.predictor, evidence.prior)):
+    if streams.has_enough(policy, evidence):
+        if streams.whole(evidence) >= LEANS and not evidence.crossed:
+            return Decision.HOLD, Ground.LEANING
         return Decision.PASS, Ground.WITHIN_LIMIT
-    return Decision.HOLD, Ground.COLLECTING if odds.step_requests or odds.canary.total else Ground.NO_TRAFFIC
+    is_quiet = all(_is_quiet(one.odds) for one in evidence.streams)
+    return Decision.HOLD, Ground.NO_TRAFFIC if is_quiet else Ground.COLLECTING
 
 
-def _bet(policy: Policy, evidence: Evidence) -> Bet:
-    return Bet(
-        margin=policy.tolerance.tolerable,
-        prior=evidence.prior,
-        plan_s=evidence.plan_s,
-        cap=policy.tolerance.cap,
-    )
+def _is_quiet(odds: Odds) -> bool:
+    return odds.step_requests == 0 and odds.canary.total == 0

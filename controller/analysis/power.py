@@ -5,7 +5,7 @@ could not even see a canary that fails every request. Nothing here decides about
 
 A step sees a rate when the best bet of the grid is expected to earn log(1/alpha) and the price of not knowing the fault
 from the requests that the step judges. The price is what the mixture over effect sizes and start times costs: the start
-mass of 0.6 on six sizes is log(10) = 2.3 nats, the hedge a little more. At alpha = 1 % that makes 7.1 nats out of 4.6, or
+mass of 0.6 on seven sizes is log(12) = 2.5 nats, the hedge a little more, a neighbouring size a little less. At alpha = 1 % that makes 7.1 nats out of 4.6, or
 1.54 times what a bet needs that is told the fault beforehand. At the rate that is named a step finds the fault about
 every second time, at twice the distance from stable nearly always. Tested against simulated releases by
 tests/controller/simulation/test_power_in_the_world.py.
@@ -16,9 +16,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from controller.analysis.engine import prior_rate
-from controller.analysis.odds import needed
+from controller.analysis.beginning import prior_rate
 from controller.analysis.projection import factors
+from controller.analysis.streams import needed
 from controller.analysis.wealth import GRID, HIGHEST_RATE
 from controller.model.look import History
 from controller.model.plan import JudgeKind, Plan, Policy, Step
@@ -98,7 +98,11 @@ def growth(margin: Margin, share: BasisPoints, base: float, rate: float) -> floa
 
 def _requests(policy: Policy, step: Step, base: float, per_s: float, warming_s: float) -> float:
     """Return how many canary requests are judged before the step may pass: it stays until it has seen enough."""
-    enough = needed(policy, base) if policy.judge is JudgeKind.EVIDENCE else policy.min_requests
+    enough = (
+        needed(policy, policy.tolerance.acceptable, base)
+        if policy.judge is JudgeKind.EVIDENCE
+        else policy.min_requests
+    )
     held, most = (per_s * max(time_s - warming_s, 0.0) for time_s in (step.hold_s, step.deadline_s))
     return min(max(held, enough), most)
 

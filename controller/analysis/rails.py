@@ -13,6 +13,8 @@ from controller.model.verdict import Decision, Ground, Verdict
 
 COMMON = 4
 """Stable's failing part must be at most the fourth of the canary's, else the trouble is common to both."""
+HANGING_LOOKS = 3
+"""Requests wait at three looks in a row; fewer can be one pause."""
 UNREADY_LOOKS = 2
 """Not ready at two looks in a row; one can be a probe that was lost."""
 
@@ -24,6 +26,8 @@ def rails(policy: Policy, evidence: Evidence, look: Look) -> Verdict | None:
         return _fail(Ground.CANDIDATE_RESTARTED, recent, None, look)
     if evidence.unready >= UNREADY_LOOKS:
         return _fail(Ground.CANDIDATE_NOT_READY, recent, None, look)
+    if evidence.hanging >= HANGING_LOOKS:
+        return _fail(Ground.CANDIDATE_HANGING, recent, None, look)
     if _fails_alone(policy, recent):
         return _fail(Ground.RAIL_FAILING, recent, policy.rail.max_failed, look)
     return None

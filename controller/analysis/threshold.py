@@ -1,10 +1,12 @@
 """A limit on the canary's error rate, with a least number of requests. No traffic is never a PASS and never a FAIL.
 
-Last part of `engine.judge` for policies of kind `threshold`. The limit is on the canary alone; when stable breaks it as well, the canary is not blamed.
+Last part of `engine.judge` for policies of kind `threshold`; one with limits is handed on to `limits`. The limit is on
+the canary alone; when stable breaks it as well, the canary is not blamed.
 """
 
 from __future__ import annotations
 
+from controller.analysis import limits
 from controller.analysis.counting import total_of
 from controller.model.evidence import Evidence
 from controller.model.look import Look, SourceState
@@ -14,7 +16,9 @@ from controller.model.wealth import Tally
 
 
 def threshold(policy: Policy, evidence: Evidence, look: Look) -> Verdict:
-    """Judge the window of this step against the policy's limit."""
+    """Judge the window of this step against the policy's limit, or its measurements where the policy counts them."""
+    if policy.limits is not None:
+        return limits.weigh(policy, policy.limits, evidence, look)
     on = total_of(evidence.window)
     decision, ground = _decide(policy, evidence, look, on.canary, on.stable)
     return Verdict(

@@ -6,7 +6,7 @@ is not asked about here, because it ends any step at once.
 
 from __future__ import annotations
 
-from controller.model.plan import Step
+from controller.model.plan import Policy, Step
 from controller.model.verdict import Decision, Ground, Verdict
 
 
@@ -17,6 +17,11 @@ def is_earned(step: Step, verdict: Verdict, step_s: float) -> bool:
     return verdict.decision is Decision.PASS and step_s >= least_s
 
 
-def is_overdue(step: Step, step_s: float) -> bool:
-    """Whether the step's deadline has come: without a PASS the policy decides now."""
-    return step_s >= step.deadline_s
+def is_overdue(step: Step, verdict: Verdict, step_s: float) -> bool:
+    """Whether the step's deadline has come, or its judge gives up before it: without a PASS the policy decides now."""
+    return verdict.is_exhausted or step_s >= step.deadline_s
+
+
+def has_waited_long(step: Step, policy: Policy, step_s: float) -> bool:
+    """Whether a person has been waited for as long as the policy allows, after the step's deadline."""
+    return step_s >= step.deadline_s + policy.longest_wait_s

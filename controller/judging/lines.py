@@ -38,8 +38,7 @@ def heading_line(order: StepOrder) -> bytes:
         version=release.version,
         plan=release.plan,
         policy=release.policy,
-        prior=evidence.prior,
-        plan_s=evidence.plan_s,
+        start=evidence.start,
     )
     return _HEADING.dump_json(heading) + b"\n"
 

@@ -7,14 +7,22 @@ answer say nothing about the candidate.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from controller.errors import ConfigurationError, NotFound, SourceUnavailable, WorkloadsUnavailable
+from controller.analysis.ladder import exceedances
+from controller.errors import (
+    ConfigurationError,
+    InvalidInput,
+    NotFound,
+    SourceUnavailable,
+    WorkloadsUnavailable,
+)
 from controller.judging.clock import Clock
 from controller.metrics.port import MetricSource
-from controller.model.look import Arm, History, Look, Reading, SourceState
+from controller.model.look import Arm, Exceedance, History, Look, Reading, SourceState
 from controller.model.release import ReleaseOrder
+from controller.model.start import Rung
 from controller.workloads.port import Health, Workloads
 
 UNKNOWN = Health(is_ready=True)
@@ -35,16 +43,27 @@ class Eye:
         self._workloads = workloads
         self._clock = clock
 
-    async def look(self, release: ReleaseOrder, *, number: int) -> Look:
-        """Look at both arms of a release now."""
+    @property
+    def largest_group(self) -> int | None:
+        """Most requests that the source may count for one failure; None when it does not know."""
+        return self._source.capabilities().largest_group
+
+    async def look(self, release: ReleaseOrder, *, number: int, rungs: Sequence[Rung] = ()) -> Look:
+        """Look at both arms of a release now.
+
+        Args:
+            release: Whose arms.
+            number: Of the look.
+            rungs: Bounds above which requests are counted as slow, where the source has latencies.
+        """
         reading, health = await asyncio.gather(self._read(release), self._health(release))
-        canary = reading.arms.get(release.version, Arm())
+        canary = _measured(reading, release.version, rungs)
         return Look(
             id=number,
             at_s=self._clock.boot_s(),
             source=reading.source,
             generation=reading.generation,
-            stable=reading.arms.get(release.target.stable, Arm()),
+            stable=_measured(reading, release.target.stable, rungs),
             canary=replace(canary, ready=canary.ready and health.is_ready, restarts=health.restarts),
             skew_s=reading.age_s,
         )
@@ -72,3 +91,16 @@ class Eye:
             return await watcher.health(release.target, release.version)
         except WorkloadsUnavailable:
             return UNKNOWN
+
+
+def _measured(reading: Reading, version: str, rungs: Sequence[Rung]) -> Arm:
+    """Return an arm with its buckets turned into counts above each rung; a version without requests has none slow."""
+    arm = reading.arms.get(version, Arm())
+    if not rungs or not reading.bounds_s:
+        return replace(arm, buckets=())
+    if not arm.buckets:
+        return replace(arm, over=Exceedance(0, (0,) * len(rungs)))
+    try:
+        return replace(arm, buckets=(), over=exceedances(reading.bounds_s, arm.buckets, rungs))
+    except InvalidInput:  # the source counts in other buckets than when the release began
+        return replace(arm, buckets=())

@@ -12,10 +12,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
-from controller.analysis.engine import begin_release, begin_step, judge
+from controller.analysis.beginning import begin_release
+from controller.analysis.engine import begin_step, judge
 from controller.errors import EpochConflict, LeaseHeld, ReleaseClosed, RouterUnavailable, StoreUnavailable
+from controller.judging.alarms import WAITING, Watch
 from controller.judging.clock import Clock
-from controller.judging.ending import is_earned, is_overdue
+from controller.judging.ending import has_waited_long, is_earned, is_overdue
 from controller.judging.looking import Eye
 from controller.judging.renewals import Holding, Renewals
 from controller.model.evidence import Evidence, StepOrder, StepReport
@@ -23,7 +25,7 @@ from controller.model.lease import Closure, ClosureKind, GrantRequest, Standing
 from controller.model.look import Look
 from controller.model.machine import Happening
 from controller.model.plan import Step
-from controller.model.release import Progress
+from controller.model.release import Progress, ReleaseOrder
 from controller.model.verdict import Decision, Verdict, sentence
 from controller.observability import logger
 from controller.routing.port import LeaseKeeper
@@ -51,6 +53,10 @@ def _not_kept(order: StepOrder, look: Look) -> None:
     """Keep no record of a look."""
 
 
+async def _not_told(order: StepOrder, trouble: str, verdict: Verdict, reason: str) -> None:
+    """Tell nobody of a trouble."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What a judge works with.
@@ -64,6 +70,7 @@ class Tools:
         rhythm: How often and how long.
         record: Told each look before it is judged, with an order whose evidence is what the judge began with. Must
             neither wait nor raise.
+        alarm: Told a trouble that has become news: order, its stable name, verdict, and one sentence. Must not raise.
     """
 
     keeper: LeaseKeeper
@@ -73,6 +80,7 @@ class Tools:
     report: Callable[[Progress], Awaitable[None]]
     rhythm: Rhythm
     record: Callable[[StepOrder, Look], None] = _not_kept
+    alarm: Callable[[StepOrder, str, Verdict, str], Awaitable[None]] = _not_told
 
 
 class Judge:
@@ -108,8 +116,16 @@ class Judge:
         if resume is not None:
             return resume
         if order.evidence is None:
-            return begin_release(order.release.plan, await self._tools.eye.history(order.release))
-        return order.evidence if order.is_continued else begin_step(order.evidence)
+            return await self._first(order.release)
+        if order.is_continued:
+            return order.evidence
+        return begin_step(order.evidence, order.release.plan.steps[order.step])
+
+    async def _first(self, release: ReleaseOrder) -> Evidence:
+        eye = self._tools.eye
+        return begin_release(
+            release.plan, release.policy, await eye.history(release), largest_group=eye.largest_group
+        )
 
 
 class _Run:
@@ -123,6 +139,8 @@ class _Run:
         self._checkpoint = checkpoint
         self._holding: Holding | None = None
         self._is_applied = False
+        self._watch = Watch()
+        self._has_looked = False
         self.evidence = evidence
 
     @property
@@ -155,22 +173,39 @@ class _Run:
             )
         except StoreUnavailable as error:
             log.warning("progress_not_kept", release=self._order.release.id, reason=error.message)
+        for trouble in self._news(verdict):
+            await self._tools.alarm(self._order, trouble, verdict, self._sentence(verdict))
+
+    def _news(self, verdict: Verdict) -> list[str]:
+        """Return the troubles that have become news with this look."""
+        found = self._watch.after(verdict)
+        is_first, self._has_looked = not self._has_looked, True
+        waits = [WAITING] if self._order.is_waiting and is_first else []
+        return [*waits, found] if found else waits
 
     async def _look(self) -> Verdict:
         release = self._order.release
-        look = await self._tools.eye.look(release, number=self.evidence.looks + 1)
+        look = await self._tools.eye.look(
+            release, number=self.evidence.looks + 1, rungs=self.evidence.start.rungs
+        )
         self._tools.record(self._order, look)
         self.evidence, verdict = judge(release.policy, self.evidence, look)
         return verdict
 
     async def _ending(self, verdict: Verdict) -> Happening | None:
-        """Return how the step ends at this look, None when it goes on. An open step ends by FAIL or a person only."""
+        """Return how the step ends at this look, None when it goes on.
+
+        An open step ends by FAIL or a person only, or when a person has been waited for too long.
+        """
         if self._order.is_open:
-            return None
+            policy, is_waiting = self._order.release.policy, self._order.is_waiting
+            is_over = is_waiting and has_waited_long(self._step, policy, self.evidence.step_s)
+            return Happening.STEP_UNDECIDED if is_over else None
         is_due = self._holding is not None and is_earned(self._step, verdict, self.evidence.step_s)
         if is_due and await self._applied():
             return Happening.STEP_PASSED
-        return Happening.STEP_UNDECIDED if is_overdue(self._step, self.evidence.step_s) else None
+        is_over = is_overdue(self._step, verdict, self.evidence.step_s)
+        return Happening.STEP_UNDECIDED if is_over else None
 
     async def _applied(self) -> bool:
         """Whether every connected proxy has taken the share: a desired share alone never lets a step pass."""

@@ -115,7 +115,7 @@ class History:
             same order, with an empty tally where one did not serve. Empty when nobody counts instances.
         earlier: Instances of earlier versions of the target, each with all that is remembered of it, newest first.
         bounds_s: Upper bounds of the latency buckets, seconds, growing; empty when the source has no latencies.
-        buckets: Requests of the window by how long they took, in these buckets and one above them.
+        bucket_minutes: Requests by how long they took, in these buckets and one above them; a row a minute, as above.
     """
 
     window_s: float
@@ -124,7 +124,13 @@ class History:
     minutes: tuple[tuple[Tally, ...], ...] = ()
     earlier: tuple[Tally, ...] = ()
     bounds_s: tuple[float, ...] = ()
-    buckets: tuple[int, ...] = ()
+    bucket_minutes: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def buckets(self) -> tuple[int, ...]:
+        """Requests of the whole window by how long they took."""
+        rows = self.bucket_minutes or ((0,) * (len(self.bounds_s) + 1 if self.bounds_s else 0),)
+        return tuple(sum(column) for column in zip(*rows, strict=True))
 
     @property
     def requests_per_s(self) -> float:

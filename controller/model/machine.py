@@ -175,7 +175,7 @@ def _stepped(plan: Plan, policy: Policy, at: Position, event: Event) -> Position
     if event.kind is Happening.STEP_PASSED:
         return replace(at, has_passed=True) if at.is_paused else _next_step(plan, at)
     if event.kind is Happening.STEP_UNDECIDED and not at.is_paused:
-        return _undecided(plan, policy, at, event)
+        return _waited_out(at, event) if at.is_waiting else _undecided(plan, policy, at, event)
     return at
 
 
@@ -188,13 +188,26 @@ def _next_step(plan: Plan, at: Position) -> Position:
 
 def _undecided(plan: Plan, policy: Policy, at: Position, event: Event) -> Position:
     ground = event.verdict.ground if event.verdict else Ground.SOURCE_DOWN
-    choice = {Ground.NO_TRAFFIC: policy.on_no_data, Ground.SOURCE_DOWN: policy.on_source_down}
+    choice = {
+        Ground.NO_TRAFFIC: policy.on_no_data,
+        Ground.CANARY_DARK: policy.on_no_data,
+        Ground.SPLIT_MISMATCH: policy.on_no_data,
+        Ground.NOT_MEASURED: policy.on_no_data,
+        Ground.SOURCE_DOWN: policy.on_source_down,
+        Ground.SERVICE_BURNING: Fallback.WAIT,  # an incident of everybody's is not the canary's fault
+    }
     fallback = choice.get(ground, policy.on_inconclusive)
     if fallback is Fallback.PROMOTE:
         return _next_step(plan, at)
     if fallback is Fallback.WAIT:
         return replace(at, is_waiting=True, reason=event.reason)
     return replace(at, phase=Phase.CLOSING, outcome=Outcome.ROLLED_BACK, reason=event.reason)
+
+
+def _waited_out(at: Position, event: Event) -> Position:
+    """Take the canary back when nobody came for as long as the policy waits."""
+    reason = f"nobody decided in time; {event.reason}" if event.reason else "nobody decided in time"
+    return replace(at, phase=Phase.CLOSING, outcome=Outcome.ROLLED_BACK, reason=reason)
 
 
 def check(at: Position, kind: CommandKind) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from controller.model.look import Look
 from controller.model.plan import Plan, Policy
+from controller.model.start import Start
 from controller.model.target import TargetKey
 
 
@@ -24,8 +25,7 @@ class Heading:
         version: The canary.
         plan: The ladder it climbed.
         policy: The rule it was judged by.
-        prior: Stable's failing rate before the release, as the judge took it from the history; above 0.
-        plan_s: Planned judged time, seconds, as the judge took it from the plan.
+        start: What the judge knew when the release began.
     """
 
     release: str
@@ -34,8 +34,7 @@ class Heading:
     version: str
     plan: Plan
     policy: Policy
-    prior: float
-    plan_s: float
+    start: Start
 
 
 @dataclass(frozen=True, slots=True)

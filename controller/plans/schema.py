@@ -11,9 +11,26 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from controller.errors import InvalidInput
-from controller.model.plan import Fallback, JudgeKind, Plan, Policy, Rail, Step, Tolerance
+from controller.model.plan import Burn, Fallback, JudgeKind, Plan, Policy, Rail, Step, Tolerance
 from controller.model.share import BasisPoints
-from controller.model.wealth import Margin
+from controller.plans.judges import (
+    LimitsShape,
+    MannWhitneyShape,
+    to_limits,
+    to_mann_whitney,
+    write_limits,
+    write_mann_whitney,
+)
+from controller.plans.measures import (
+    MarginShape,
+    MetricShape,
+    hundredfold,
+    to_margin,
+    to_metric,
+    usual_metrics,
+    write_margin,
+    write_metric,
+)
 from controller.plans.validation import NAME, Strict, validate, within
 
 Name = Annotated[str, Field(pattern=NAME, max_length=63)]
@@ -55,13 +72,6 @@ class RailShape(Strict):
     window_s: Annotated[float, Field(ge=1, le=600)] = 10.0
 
 
-class MarginShape(Strict):
-    """A border: canary's failing part = ratio x stable's + extra_percent."""
-
-    ratio: Annotated[float, Field(ge=1, le=10)]
-    extra_percent: Annotated[float, Field(ge=0, le=50)]
-
-
 class ToleranceShape(Strict):
     """What the evidence judge guarantees."""
 
@@ -73,24 +83,45 @@ class ToleranceShape(Strict):
     ] = 0.05
     tolerable: MarginShape = MarginShape(ratio=1.1, extra_percent=0.05)
     acceptable: MarginShape = MarginShape(ratio=1.25, extra_percent=0.2)
-    cap_nats: Annotated[float, Field(ge=0.5, le=10, description="Most that one look may add.")] = 3.0
+    cap_nats: Annotated[float, Field(ge=0.5, le=10, description="Most that one look may add.")] = 3.5
+
+
+class BurnShape(Strict):
+    """When a service is failing as a whole, so that its canary is not blamed."""
+
+    objective_percent: Annotated[float, Field(ge=50, le=99.999)] = 99.0
+    factor: Annotated[float, Field(ge=1, le=1_000)] = 14.4
 
 
 class PolicyShape(Strict):
     """How a canary is judged."""
 
     name: Name = "custom"
-    judge: Literal["evidence", "threshold"] = "evidence"
+    judge: Literal["evidence", "threshold", "mann_whitney"] = "evidence"
     tolerance: ToleranceShape = ToleranceShape()
+    metrics: Annotated[list[MetricShape], Field(min_length=1, max_length=2, default_factory=usual_metrics)]
+    ceiling_percent: Annotated[
+        float | None, Field(gt=0, le=100, description="Never tolerable, whatever stable does.")
+    ] = None
     max_error_percent: Annotated[
         Percent, Field(description="Above this part of failing canary requests it is rolled back.")
     ] = 5.0
     min_requests: Annotated[int, Field(ge=1, le=100_000_000)] = 50
+    limits: Annotated[
+        LimitsShape | None,
+        Field(description="Of the threshold: how many measurements may go wrong; null: it measures nothing."),
+    ] = None
+    mann_whitney: MannWhitneyShape = MannWhitneyShape()
     warmup_s: Annotated[float, Field(ge=0, le=3_600)] = 5.0
     rail: RailShape = RailShape()
+    burn: BurnShape = BurnShape()
     on_inconclusive: Fallbacks = "rollback"
     on_no_data: Fallbacks = "wait"
     on_source_down: Fallbacks = "wait"
+    longest_wait_s: Annotated[
+        Seconds,
+        Field(description="A release that waits for a person is rolled back after this much judged time."),
+    ] = 900.0
 
 
 def read_plan(document: object) -> Plan:
@@ -133,12 +164,16 @@ def to_policy(shape: PolicyShape, *, prefix: str = "") -> Policy:
             tolerance=Tolerance(
                 alpha=shape.tolerance.alpha,
                 beta=shape.tolerance.beta,
-                tolerable=_margin(shape.tolerance.tolerable),
-                acceptable=_margin(shape.tolerance.acceptable),
+                tolerable=to_margin(shape.tolerance.tolerable),
+                acceptable=to_margin(shape.tolerance.acceptable),
                 cap=shape.tolerance.cap_nats,
             ),
+            metrics=tuple(to_metric(one) for one in shape.metrics),
+            ceiling=None if shape.ceiling_percent is None else shape.ceiling_percent / 100,
             max_error_rate=shape.max_error_percent / 100,
             min_requests=shape.min_requests,
+            limits=to_limits(shape.limits),
+            mann_whitney=to_mann_whitney(shape.mann_whitney),
             warmup_s=shape.warmup_s,
             rail=Rail(
                 min_requests=shape.rail.min_requests,
@@ -147,7 +182,9 @@ def to_policy(shape: PolicyShape, *, prefix: str = "") -> Policy:
             ),
             on_inconclusive=Fallback(shape.on_inconclusive),
             on_no_data=Fallback(shape.on_no_data),
+            burn=Burn(objective=shape.burn.objective_percent / 100, factor=shape.burn.factor),
             on_source_down=Fallback(shape.on_source_down),
+            longest_wait_s=shape.longest_wait_s,
         ),
     )
 
@@ -178,40 +215,36 @@ def write_policy(policy: Policy) -> dict[str, Any]:
         "tolerance": {
             "alpha": policy.tolerance.alpha,
             "beta": policy.tolerance.beta,
-            "tolerable": _written(policy.tolerance.tolerable),
-            "acceptable": _written(policy.tolerance.acceptable),
+            "tolerable": write_margin(policy.tolerance.tolerable),
+            "acceptable": write_margin(policy.tolerance.acceptable),
             "cap_nats": policy.tolerance.cap,
         },
-        "max_error_percent": _hundredfold(policy.max_error_rate),
+        "metrics": [write_metric(one) for one in policy.metrics],
+        "ceiling_percent": None if policy.ceiling is None else hundredfold(policy.ceiling),
+        "max_error_percent": hundredfold(policy.max_error_rate),
         "min_requests": policy.min_requests,
+        "limits": write_limits(policy.limits),
+        "mann_whitney": write_mann_whitney(policy.mann_whitney),
         "warmup_s": policy.warmup_s,
         "rail": {
             "min_requests": policy.rail.min_requests,
-            "max_failed_percent": _hundredfold(policy.rail.max_failed),
+            "max_failed_percent": hundredfold(policy.rail.max_failed),
             "window_s": policy.rail.window_s,
         },
         "on_inconclusive": policy.on_inconclusive.value,
         "on_no_data": policy.on_no_data.value,
+        "burn": {
+            "objective_percent": hundredfold(policy.burn.objective),
+            "factor": policy.burn.factor,
+        },
         "on_source_down": policy.on_source_down.value,
+        "longest_wait_s": policy.longest_wait_s,
     }
 
 
 def percent(share: BasisPoints) -> float:
     """Return a share as people write it: 1050 is 10.5."""
     return share / 100
-
-
-def _margin(shape: MarginShape) -> Margin:
-    return Margin(rho=shape.ratio, delta=shape.extra_percent / 100)
-
-
-def _written(margin: Margin) -> dict[str, float]:
-    return {"ratio": margin.rho, "extra_percent": _hundredfold(margin.delta)}
-
-
-def _hundredfold(part: float) -> float:
-    # 0.07 * 100 is 7.000000000000001; ten decimals are more than anybody writes.
-    return round(part * 100, 10)
 
 
 def _step(shape: StepShape, index: int) -> Step:

@@ -114,6 +114,9 @@ class LeaseKeeper(ABC):
     async def history(self, target: TargetKey, version: str, window_s: float) -> History:
         """Return what a version served lately; a shorter window than asked for when less is known.
 
+        A window of a minute or more comes by minute and instance, with latencies and the instances of versions that
+        were stable before. An hour is known at most; it outlives the router, the time while none ran is left out.
+
         Raises:
             NotFound: The target is not declared.
         """
@@ -209,7 +212,7 @@ class DataPlane(ABC):
 
     @abstractmethod
     def history(self, target: Target, version: str, window_s: float) -> History:
-        """Return what a version served lately. Never blocks."""
+        """Return what a version served lately, and the instances of versions that were stable before. Never blocks."""
 
     @abstractmethod
     def capabilities(self) -> PlaneCapabilities:

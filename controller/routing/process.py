@@ -87,6 +87,7 @@ def _plane(settings: Settings) -> DataPlane:
             xds_socket=settings.xds_socket,
             admin_socket=settings.admin_socket,
             layer_ttl_s=settings.router.layer_ttl_s,
+            history=settings.state_dir / "router" / "history.db",
             boot=boot_files(settings),
         )
     else:

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from temporalio.converter import DataConverter
 
-from controller.model.evidence import Block, Evidence, StepOrder, StepReport
+from controller.model.evidence import Block, Evidence, Measured, Series, StepOrder, StepReport
 from controller.model.lease import ClosureKind
 from controller.model.machine import Happening
-from controller.model.plan import Fallback, JudgeKind, Plan, Policy, Rail, Step
+from controller.model.plan import Fallback, JudgeKind, Limits, MannWhitney, Plan, Policy, Rail, Step
 from controller.model.release import CommandKind, Outcome, State
 from controller.model.share import BasisPoints
 from controller.model.wealth import Tally
@@ -49,6 +49,12 @@ EVIDENCE = Evidence(
     recent=(Block(0.0, 1.0, Tally(5, 1), Tally(40, 0)), Block(1.0, 2.0, Tally(5, 0), Tally(50, 2))),
     restarts=0,
     failed=FAIL,
+    series=Series(
+        open=Block(1.0, 2.0, Tally(5, 1)),
+        newest=Measured.FAILED,
+        failed=2,
+        points=((100, 1, 900, 9), (80, 0, 1, 1)),
+    ),
 )
 NOTE = Note(
     "step_passed", 2, 1_700_000_000.25, State.STEPPING, 1, BasisPoints(1_800), "fine", PASS, "bo", "cor-2"
@@ -58,6 +64,8 @@ ODD = Policy(
     judge=JudgeKind.THRESHOLD,
     max_error_rate=0.0,
     min_requests=1,
+    limits=Limits(30.0, 3, consecutive=True, inconclusive_limit=0),
+    mann_whitney=MannWhitney(confidence=0.9),
     warmup_s=0.0,
     rail=Rail(5, 1.0, 7.5),
     on_inconclusive=Fallback.WAIT,

@@ -22,6 +22,7 @@ from typing import Any
 
 from controller.errors import ConfigurationError
 from controller.observability import CORRELATION_HEADER, CORRELATION_ID
+from controller.routing.envoy import latency
 from controller.routing.envoy.access_log import access_log
 from controller.routing.envoy.boot import FETCH_WITHIN
 from controller.routing.envoy.identity import cookie_filter
@@ -49,6 +50,7 @@ LOOPBACK = ("127.0.0.0/8", "::1/128")
 STATS = (
     r"^cluster\..*\.upstream_rq_(retry|[0-9]xx|total|pending_overflow)$",
     r"^cluster\..*\.upstream_cx_connect_fail$",
+    latency.pattern(),
     r"^http\.edge\.(downstream_rq_.*|downstream_cx_active)$",
     r"^(runtime|control_plane|server|listener_manager)\.",
 )
@@ -133,10 +135,13 @@ def envoy_bootstrap(options: EnvoyOptions, *, clusters: Sequence[Json] = ()) -> 
     return {
         "node": {"id": options.node_id, "cluster": "serinus"},
         "admin": {"address": {"pipe": {"path": str(options.admin_socket), "mode": 0o600}}},
+        # Histograms are merged at a flush; the judge looks once a second.
+        "stats_flush_interval": "1s",
         "stats_config": {
+            "histogram_bucket_settings": latency.bucket_settings(),
             "stats_matcher": {
                 "inclusion_list": {"patterns": [{"safe_regex": {"regex": f"{one}.*"}} for one in STATS]}
-            }
+            },
         },
         "layered_runtime": {
             "layers": [

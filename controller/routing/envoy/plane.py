@@ -22,6 +22,7 @@ from controller.routing.envoy.session import Wanted
 from controller.routing.envoy.snapshot import Snapshot, missing_clusters, snapshot
 from controller.routing.envoy.xds import XdsServer
 from controller.routing.port import DataPlane, PlaneCapabilities, Shares
+from controller.routing.shelf import Shelf
 
 ACKNOWLEDGE_WITHIN_S = 2.0
 """Longest wait for the proxies in a declaration or a push."""
@@ -35,11 +36,18 @@ class EnvoyPlane(DataPlane):
         xds_socket: Where Envoys ask for their configuration.
         admin_socket: Where the counters of the Envoy on this host are read.
         layer_ttl_s: How long an Envoy keeps shares without a renewal, seconds; renewed each third of it.
+        history: File that keeps what was served over restarts; None keeps nothing.
         boot: The files of the Envoy on this host, for its next start; None keeps none.
     """
 
     def __init__(
-        self, *, xds_socket: Path, admin_socket: Path, layer_ttl_s: float, boot: BootFiles | None = None
+        self,
+        *,
+        xds_socket: Path,
+        admin_socket: Path,
+        layer_ttl_s: float,
+        history: Path | None = None,
+        boot: BootFiles | None = None,
     ) -> None:
         self._boot = boot
         self._layer_ttl_s = layer_ttl_s
@@ -51,7 +59,8 @@ class EnvoyPlane(DataPlane):
         """Until then a proxy may still serve shares of the router before this one, though none is connected yet."""
         self._changed = asyncio.Event()
         self._xds = XdsServer(socket=xds_socket, wanted=self._wanted, on_change=self._changed.set)
-        self._reader = CounterReader(socket=admin_socket, clock=time.monotonic)
+        shelf = None if history is None else Shelf(history)
+        self._reader = CounterReader(socket=admin_socket, clock=time.monotonic, shelf=shelf)
 
     async def start(self, shares: Callable[[], Mapping[TargetKey, Shares]]) -> None:
         """Listen for Envoys and begin to read counters."""
@@ -80,6 +89,7 @@ class EnvoyPlane(DataPlane):
             raise DataPlaneRefused(
                 f"the proxy refused the configuration and keeps the last good one: {refusals[0]}"
             )
+        self._reader.declared(self._targets)
         await self._keep_for_boot(self._targets)
 
     async def push(self) -> None:

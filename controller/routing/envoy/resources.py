@@ -24,6 +24,8 @@ ROUTE_TABLE = "edge"
 """Name of the one RouteConfiguration. It comes from a file (`boot`); the virtual hosts of targets are served."""
 LAYER = "lease"
 """Name of the runtime layer and first part of each of its keys."""
+SHIELD = "shield/"
+"""Before the name of the cluster that a shield asks first."""
 DRAW_HEADER = "x-serinus-draw"
 """Made by Envoy on each hop, dropped before the request leaves; a caller's own is overwritten."""
 METADATA = "serinus"
@@ -57,7 +59,12 @@ def rescue_name(target: TargetKey) -> str:
 
 def shield_name(target: TargetKey, version: str) -> str:
     """Return the name of the cluster that asks a canary first and then the one that rescues."""
-    return f"shield/{target}/{version}"
+    return f"{SHIELD}{cluster_name(target, version)}"
+
+
+def shielded(name: str) -> str:
+    """Return the name of the cluster that a shield asks first; any other name is returned as it is."""
+    return name.removeprefix(SHIELD)
 
 
 def shadow_name(target: TargetKey, version: str) -> str:

@@ -8,77 +8,83 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from controller.analysis.projection import NEWTON_ABOVE, TINY
+from controller.analysis.projection import CLOSE, NEWTON_ABOVE, OUTSIDE, ROUNDS
 from tests.bench.analysis.compiled import compiled
-from tests.bench.analysis.shapes import Floats
-
-BISECTIONS = 60
 
 
 @compiled
-def slope(b: float, nb: float, nc: float, tb: float, tc: float, rho: float, delta: float) -> float:
-    """Return the derivative of the divergence: 0 at the projection."""
-    c = rho * b + delta
-    return nb * (b - tb) / (b * (1.0 - b)) + nc * rho * (c - tc) / (c * (1.0 - c))
+def closed_form(nb: float, nc: float, tb: float, tc: float, rho: float, delta: float) -> float:
+    """Return the Poisson form of the projection."""
+    a = nb + rho * nc
+    half = rho * (nb * tb + nc * tc) - a * delta
+    known = nb * tb * delta
+    root = math.sqrt(half * half + 4.0 * a * rho * known)
+    return (root + half) / (2.0 * a * rho) if half > 0.0 else 2.0 * known / (root - half)
 
 
 @compiled
 def exact(nb: float, nc: float, tb: float, tc: float, rho: float, delta: float) -> float:
-    """Return the projection by bisection."""
+    """Return the projection by a Newton step at a time, guarded by its bracket."""
     meeting = (tc - delta) / rho
-    low = max(min(tb, meeting), TINY)
-    high = min(max(tb, meeting), (1.0 - delta) / rho)
-    for _ in range(BISECTIONS):
-        middle = 0.5 * (low + high)
-        if slope(middle, nb, nc, tb, tc, rho, delta) > 0.0:
-            high = middle
+    low, high = max(min(tb, meeting), 0.0), min(max(tb, meeting), (1.0 - delta) / rho)
+    b = closed_form(nb, nc, tb, tc, rho, delta)
+    if not low < b < high:
+        b = 0.5 * (low + high)
+    for _ in range(ROUNDS):
+        c = rho * b + delta
+        room_b, room_c, off_b, off_c = b * (1.0 - b), c * (1.0 - c), b - tb, rho * nc * (c - tc)
+        value = nb * off_b * room_c + off_c * room_b
+        slope = (
+            nb * (room_c + rho * off_b * (1.0 - 2.0 * c)) + rho * rho * nc * room_b + off_c * (1.0 - 2.0 * b)
+        )
+        if value > 0.0:
+            high = b
         else:
-            low = middle
-    return 0.5 * (low + high)
+            low = b
+        better = b - value / slope if slope > 0.0 else OUTSIDE
+        if not low <= better <= high:
+            better = 0.5 * (low + high)
+        if abs(better - b) <= CLOSE * better:
+            return better
+        b = better
+    return b
 
 
 @compiled
-def bend(x: float, t: float) -> float:
-    """Return the curvature of one arm's divergence."""
-    v = x * (1.0 - x)
-    return (v - (x - t) * (1.0 - 2.0 * x)) / (v * v)
-
-
-@compiled
-def quick(nb: float, nc: float, tb: float, tc: float, rho: float, delta: float) -> float:
-    """Return the closed form of the projection, with one Newton step where the rate asks for it."""
-    a = nb + rho * nc
-    half = a * delta - rho * (nb * tb + nc * tc)
-    b = (math.sqrt(half * half + 4.0 * a * rho * nb * tb * delta) - half) / (2.0 * a * rho)
+def one_newton_step(b: float, nb: float, nc: float, tb: float, tc: float, rho: float, delta: float) -> float:
+    """Return the closed form, improved where the rate asks for it."""
     c = rho * b + delta
-    if tc <= NEWTON_ABOVE or not (0.0 < b < 1.0 and 0.0 < c < 1.0):
+    if c >= 1.0:
         return b
-    curve = nb * bend(b, tb) + nc * rho * rho * bend(c, tc)
+    room_b, room_c = b * (1.0 - b), c * (1.0 - c)
+    off_b, off_c = (b - tb) / room_b, (c - tc) / room_c
+    curve = nb * (1.0 - off_b * (1.0 - 2.0 * b)) / room_b
+    curve += rho * rho * nc * (1.0 - off_c * (1.0 - 2.0 * c)) / room_c
     if curve <= 0.0:
         return b
-    better = b - slope(b, nb, nc, tb, tc, rho, delta) / curve
+    better = b - (nb * off_b + rho * nc * off_c) / curve
     return better if tb < better < (tc - delta) / rho else b
 
 
 @compiled
-def worth(b0: float, nb: float, nc: float, tc: float, rho: float, delta: float, out: Floats) -> bool:
-    """Write the four log factors at a pivot; returns whether all of them exist."""
-    c0 = rho * b0 + delta
-    if not (0.0 < b0 < 1.0 and 0.0 < c0 < 1.0):
-        return False
-    a_c = (tc - c0) / (c0 * (1.0 - c0))
-    a_b = -rho * a_c * nc / nb
-    out[0] = 1.0 + a_c * (1.0 - c0)
-    out[1] = 1.0 - a_c * c0
-    out[2] = 1.0 + a_b * (1.0 - b0)
-    out[3] = 1.0 - a_b * b0
-    if min(out[0], out[1], out[2], out[3]) <= 0.0:
-        return False
-    for kind in range(4):
-        out[kind] = math.log(out[kind])
-    return True
+def added_up(
+    b: float, nb: float, xb: float, nc: float, xc: float, tc: float, rho: float, delta: float
+) -> float:
+    """Return log e of a block at a pivot, not a number where a multiplier is not above 0."""
+    c = rho * b + delta
+    if not (0.0 < b < 1.0 and 0.0 < c < 1.0):
+        return math.nan
+    failed, good = tc / c, (1.0 - tc) / (1.0 - c)
+    against = rho * nc / nb * (failed - good)
+    stable_failed, stable_good = 1.0 - against * (1.0 - b), 1.0 + against * b
+    if stable_failed <= 0.0 or stable_good <= 0.0:
+        return math.nan
+    total = (nc - xc) * math.log(good) + (nb - xb) * math.log(stable_good)
+    if xc > 0.0:
+        total += xc * math.log(failed)
+    if xb > 0.0:
+        total += xb * math.log(stable_failed)
+    return total
 
 
 @compiled
@@ -86,14 +92,13 @@ def log_e(
     nb: float, xb: float, nc: float, xc: float, tb: float, tc: float, rho: float, delta: float, short: bool
 ) -> float:
     """Return log e of a block; `short` tries the closed form first, as the engine does above the border."""
-    out = np.empty(4)
-    found = False
+    total = math.nan
     if short:
-        b0 = quick(nb, nc, tb, tc, rho, delta)
-        found = rho * b0 + delta < tc and worth(b0, nb, nc, tc, rho, delta, out)
-    if not found:
-        found = worth(exact(nb, nc, tb, tc, rho, delta), nb, nc, tc, rho, delta, out)
-    if not found:
-        return 0.0
-    total: float = xc * out[0] + (nc - xc) * out[1] + xb * out[2] + (nb - xb) * out[3]
-    return total
+        b = closed_form(nb, nc, tb, tc, rho, delta)
+        if tc > NEWTON_ABOVE:
+            b = one_newton_step(b, nb, nc, tb, tc, rho, delta)
+        if rho * b + delta < tc:
+            total = added_up(b, nb, xb, nc, xc, tc, rho, delta)
+    if math.isnan(total):
+        total = added_up(exact(nb, nc, tb, tc, rho, delta), nb, xb, nc, xc, tc, rho, delta)
+    return 0.0 if math.isnan(total) else total

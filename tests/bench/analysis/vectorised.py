@@ -12,8 +12,17 @@ import math
 
 import numpy as np
 
-from controller.analysis.certainty import LARGEST_GAIN
-from controller.analysis.wealth import CLAMP, GRID, HEDGE, HIGHEST_RATE, LARGEST_STEP, SPREAD_MASS, STEP_MASS
+from controller.analysis.certainty import LARGEST_GAIN as LARGEST_PROOF
+from controller.analysis.wealth import (
+    CLAMP,
+    GRID,
+    HEDGE,
+    HIGHEST_RATE,
+    LARGEST_GAIN,
+    LARGEST_STEP,
+    SPREAD_MASS,
+    STEP_MASS,
+)
 from controller.model.wealth import START_MASS
 from tests.bench.analysis.bets import log_e
 from tests.bench.analysis.compiled import compiled
@@ -40,6 +49,8 @@ def log_odds(counts: Counts, ladder: Ladder, rule: Rule) -> Floats:
         rule.plan_s,
         0.5 ** (ladder.look_s / rule.half_life_s),
         rule.cap,
+        rule.restored,
+        rule.warm_looks,
         SIZES,
         out,
     )
@@ -61,6 +72,7 @@ def log_proofs(counts: Counts, ladder: Ladder, rule: Rule) -> Floats:
         rule.temper,
         0.5 ** (ladder.look_s / rule.half_life_s),
         rule.cap,
+        rule.warm_looks,
         out,
     )
     return out
@@ -87,6 +99,8 @@ def _bet_all(
     plan_s: float,
     kept: float,
     cap: float,
+    restored: float,
+    warm_looks: int,
     sizes: Floats,
     out: Floats,
 ) -> None:
@@ -100,8 +114,12 @@ def _bet_all(
                 mass = min(STEP_MASS, LARGEST_STEP * reserve)
                 parts += mass / POINTS
                 reserve = max(reserve - mass, 0.0)
-            part = gap_s / plan_s
-            mass = SPREAD_MASS * part if elapsed < plan_s else reserve * part
+            if t < warm_looks:
+                seen = seen * kept + nb[r, t]
+                failed = failed * kept + xb[r, t]
+                out[r, t] = 0.0
+                continue
+            mass = SPREAD_MASS * gap_s / plan_s if elapsed < plan_s else reserve * gap_s / elapsed
             mass = min(mass, LARGEST_STEP * reserve)
             parts += mass / POINTS
             reserve = max(reserve - mass, 0.0)
@@ -114,7 +132,7 @@ def _bet_all(
             seen *= kept
             failed *= kept
             if carried[0] > 0.0 and carried[2] > 0.0:
-                _grow(parts, sizes, carried, tb, rho[r, step_of[t]], delta, temper[r], cap)
+                _grow(parts, sizes, carried, tb, rho[r, step_of[t]], delta, temper[r], cap, restored)
                 seen += carried[0]
                 failed += carried[1]
                 carried[:] = 0.0
@@ -131,14 +149,18 @@ def _grow(
     delta: float,
     temper: float,
     cap: float,
+    restored: float,
 ) -> None:
     border = rho * tb + delta
     if border >= HIGHEST_RATE:
         return
+    capped = math.exp(min(cap, LARGEST_GAIN))
     for j in range(POINTS):
         tc = border + (HIGHEST_RATE - border) * sizes[j]
         gain = log_e(block[0], block[1], block[2], block[3], tb, tc, rho, delta, True) / temper
-        parts[j] = min(parts[j] * ((1.0 - HEDGE) * math.exp(min(gain, cap)) + HEDGE), CLAMP)
+        most = max(parts[j] * capped, restored / POINTS)
+        won = min(parts[j] * math.exp(min(gain, LARGEST_GAIN)), most)
+        parts[j] = min((1.0 - HEDGE) * won + HEDGE * parts[j], CLAMP)
 
 
 @compiled
@@ -154,6 +176,7 @@ def _prove_all(
     temper: Floats,
     kept: float,
     cap: float,
+    warm_looks: int,
     out: Floats,
 ) -> None:
     for r in range(nb.shape[0]):
@@ -162,6 +185,11 @@ def _prove_all(
         for t in range(nb.shape[1]):
             if t > 0 and step_of[t] != step_of[t - 1]:
                 proof = 1.0
+            if t < warm_looks:
+                seen = seen * kept + nb[r, t]
+                failed = failed * kept + xb[r, t]
+                out[r, t] = 0.0
+                continue
             carried[0] += nb[r, t]
             carried[1] += xb[r, t]
             carried[2] += nc[r, t]
@@ -181,7 +209,7 @@ def _prove_all(
                     delta,
                     False,
                 )
-                proof = min(proof * math.exp(min(gain / temper[r], cap, LARGEST_GAIN)), CLAMP)
+                proof = min(proof * math.exp(min(gain / temper[r], cap, LARGEST_PROOF)), CLAMP)
                 seen += carried[0]
                 failed += carried[1]
                 carried[:] = 0.0

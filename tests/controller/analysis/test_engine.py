@@ -13,7 +13,8 @@ from controller.analysis.counting import BLOCKS_IN_RAIL, total_of
 from controller.analysis.engine import begin_step, judge
 from controller.model.evidence import Evidence
 from controller.model.look import Arm, Look, SourceState
-from controller.model.plan import JudgeKind, Policy
+from controller.model.plan import JudgeKind, Policy, Step
+from controller.model.share import BasisPoints
 from controller.model.verdict import Decision, Ground, Verdict
 
 POLICY = Policy("p", judge=JudgeKind.THRESHOLD, max_error_rate=0.05, min_requests=50, warmup_s=0)
@@ -86,9 +87,16 @@ def test_too_few_requests_hold() -> None:
 
 def test_a_stable_that_fails_as_well_is_not_blamed_on_the_canary() -> None:
     """When both arms break the limit the release holds."""
-    _, verdict = judged(look(0, (0, 0)), look(1, (60, 12), (600, 120)))
+    _, verdict = judged(look(0, (0, 0)), look(1, (60, 6), (600, 60)))
 
     assert (verdict.decision, verdict.ground) == (Decision.HOLD, Ground.STABLE_FAILING_TOO)
+
+
+def test_a_service_that_burns_as_a_whole_keeps_its_share() -> None:
+    """With a fifth of both arms failing nothing passes and nobody is blamed."""
+    _, verdict = judged(look(0, (0, 0)), look(1, (60, 12), (600, 120)))
+
+    assert (verdict.decision, verdict.ground) == (Decision.HOLD, Ground.SERVICE_BURNING)
 
 
 def test_the_warm_up_counts_for_rails_only() -> None:
@@ -204,7 +212,7 @@ def test_the_next_step_counts_anew_and_remembers_where() -> None:
     """Counts of a step are its own; the mark and the rails are the release's."""
     evidence, _ = judged(look(0, (0, 0)), look(1, (100, 3)))
 
-    _, verdict = judged(look(2, (160, 3)), evidence=begin_step(evidence))
+    _, verdict = judged(look(2, (160, 3)), evidence=begin_step(evidence, Step(BasisPoints(1000))))
 
     assert (verdict.canary_total, verdict.canary_failed) == (60, 0)
 

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from controller.analysis.engine import begin_release, begin_step, judge
-from controller.analysis.odds import needed
+from controller.analysis.beginning import begin_release
+from controller.analysis.engine import begin_step, judge
+from controller.analysis.streams import needed, whole
 from controller.model.evidence import Evidence
 from controller.model.look import Arm, History, Look, SourceState
 from controller.model.plan import Plan, Policy, Step, Tolerance
@@ -23,7 +24,8 @@ from controller.model.wealth import Margin
 PLAN = Plan("p", (Step(BasisPoints(500), hold_s=60), Step(BasisPoints(5000), hold_s=60)))
 POLICY = Policy("p", warmup_s=0)
 EVIDENCE = TypeAdapter(Evidence)
-FRESH = begin_release(PLAN, History(600, 60_000, 60))
+FRESH = replace(begin_release(PLAN, POLICY, History(600, 60_000, 60)), share=BasisPoints(0))
+"""Of no share, so that these tests may split as they like; test_surroundings.py has the splits."""
 
 
 def look(
@@ -79,18 +81,17 @@ def test_each_step_is_certified_on_its_own() -> None:
     evidence, verdict = judged(*steady(20, canary=(500, 0), stable=(500, 0)))
     assert verdict.ground is Ground.CERTIFIED
 
-    _, after = judged(look(21, (10_500, 0), (10_500, 0)), evidence=begin_step(evidence))
+    _, after = judged(look(21, (10_500, 0), (10_500, 0)), evidence=begin_step(evidence, PLAN.steps[1]))
 
     assert after.decision is Decision.HOLD
 
 
 def test_a_common_fault_is_not_the_canarys() -> None:
     """A burst on both arms, however bad, is no evidence against the canary."""
-    _, verdict = judged(*steady(60, canary=(10, 4), stable=(90, 36)))
+    evidence, verdict = judged(*steady(60, canary=(10, 4), stable=(90, 36)))
 
-    assert verdict.decision is not Decision.FAIL
-    assert verdict.odds is not None
-    assert verdict.odds < 100
+    assert (verdict.decision, verdict.ground) == (Decision.HOLD, Ground.SERVICE_BURNING)
+    assert whole(evidence) < 100
 
 
 def test_no_traffic_is_no_evidence() -> None:
@@ -105,7 +106,7 @@ def test_requests_of_one_arm_wait_for_the_other() -> None:
     """A canary whose stable is quiet is judged as soon as there is something to compare, with all its requests."""
     alone = [look(t, (10 * t, 3 * t), (0, 0)) for t in range(3)]
     evidence, verdict = judged(*alone)
-    assert (verdict.decision, evidence.odds.canary.total) == (Decision.HOLD, 20)
+    assert (verdict.decision, evidence.streams[0].odds.canary.total) == (Decision.HOLD, 20)
 
     _, together = judged(look(3, (30, 9), (200, 0)), evidence=evidence)
 
@@ -129,13 +130,13 @@ def test_the_warm_up_bets_nothing_and_learns_stable() -> None:
     evidence, verdict = judged(*steady(5, canary=(5, 1), stable=(95, 3)), policy=policy)
 
     assert (verdict.ground, verdict.odds) == (Ground.WARMING_UP, 1.0)
-    assert evidence.odds.predictor.seen > 400
+    assert evidence.streams[0].odds.predictor.seen > 400
 
 
 def test_a_low_base_rate_needs_more_requests_than_a_wide_margin() -> None:
     """Requests needed without a certificate follow the margin, and are bounded."""
-    narrow = needed(POLICY, 0.001)
-    wide = needed(replace(POLICY, tolerance=Tolerance(acceptable=Margin(2, 0.03))), 0.001)
+    narrow = needed(POLICY, POLICY.tolerance.acceptable, 0.001)
+    wide = needed(POLICY, Margin(2, 0.03), 0.001)
 
     assert wide < 150 < narrow <= 10_000
 
@@ -145,9 +146,9 @@ def test_a_low_base_rate_needs_more_requests_than_a_wide_margin() -> None:
 )
 def test_no_margin_is_too_small_to_be_counted_for(rate: float, rho: float, delta: float, beta: float) -> None:
     """A margin that no float can tell from equality needs the bound, and not an error in the judge."""
-    tolerance = Tolerance(beta=beta, tolerable=Margin(1, 0), acceptable=Margin(rho, delta))
+    policy = replace(POLICY, tolerance=Tolerance(beta=beta))
 
-    assert 1 <= needed(replace(POLICY, tolerance=tolerance), rate) <= 10_000
+    assert 1 <= needed(policy, Margin(rho, delta), rate) <= 10_000
 
 
 def test_an_uncertified_step_passes_only_with_enough_requests() -> None:
@@ -160,14 +161,14 @@ def test_an_uncertified_step_passes_only_with_enough_requests() -> None:
         if verdict.decision is Decision.PASS and not passed_at:
             passed_at = each.canary.total
 
-    assert passed_at >= needed(policy, 1e-5)
+    assert passed_at >= needed(policy, policy.tolerance.acceptable, 1e-5)
 
 
 def test_the_memory_is_small() -> None:
     """A kibibyte or so of JSON travels in the heartbeat, however long the release."""
     evidence, _ = judged(*steady(500, canary=(50, 1), stable=(950, 9)))
 
-    assert len(json.dumps(asdict(evidence.odds))) <= 1024
+    assert len(json.dumps(asdict(evidence.streams[0]))) <= 1024
 
 
 @settings(max_examples=25, deadline=None)
@@ -186,7 +187,7 @@ def test_a_judge_can_be_replaced_bit_for_bit(seed: int, cut: int) -> None:
     taken_up = EVIDENCE.validate_json(EVIDENCE.dump_json(first))
     resumed, _ = judged(*looks[cut + 1 :], evidence=taken_up) if cut < 30 else (taken_up, None)
 
-    assert resumed.odds == whole.odds
+    assert resumed == whole
 
 
 def test_identical_versions_are_not_rolled_back() -> None:

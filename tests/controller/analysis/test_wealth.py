@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -11,14 +12,19 @@ from hypothesis import strategies as st
 
 from controller.analysis.projection import factors
 from controller.analysis.wealth import Bet, add_look, add_step, expected_rate, remember
-from controller.model.wealth import Margin, Predictor, Tally, Wealth
+from controller.model.wealth import GRID_POINTS, START_MASS, Margin, Predictor, Tally, Wealth
 
 Block = tuple[int, int, int, int]
+REFERENCE = Bet(cap=3.0, restored=0.0, grid=tuple(0.98 / 4**j for j in range(6)), longest_s=2400.0)
+"""What the independent implementation bets with."""
+POOR = Wealth(parts=(1e-6,) * GRID_POINTS, reserve=0.01)
 
 
 def run(*blocks: Block, bet: Bet | None = None, wealth: Wealth | None = None) -> tuple[list[float], Wealth]:
     """Bet on (stable, failed, canary, failed) once a second; returns log odds after each look."""
-    bet, wealth, predictor, logs = bet or Bet(), wealth or Wealth(), Predictor(), []
+    bet, predictor, logs = bet or REFERENCE, Predictor(), []
+    points = len(bet.grid)
+    wealth = wealth or Wealth(parts=(START_MASS / points,) * points)
     for nb, xb, nc, xc in blocks:
         stable = Tally(nb, xb)
         wealth = add_look(wealth, bet, predictor, gap_s=1, stable=stable, canary=Tally(nc, xc))
@@ -32,12 +38,16 @@ def run(*blocks: Block, bet: Bet | None = None, wealth: Wealth | None = None) ->
     [
         (
             [(95, 0, 5, 0), (95, 0, 5, 1), (95, 0, 5, 2), (95, 1, 5, 2), (95, 0, 5, 3)],
-            Bet(),
+            REFERENCE,
             [-0.131125, 1.497777, 4.324621, 7.27266, 10.242978],
         ),
-        ([(19, 0, 1, 1)] * 3, Bet(), [1.939324, 4.65293, 7.530513]),
-        ([(95, 0, 5, 2)] * 4, Bet(temper=3), [0.913472, 2.420619, 4.201833, 6.078714]),
-        ([(95, 0, 5, 2)] * 4, Bet(margin=Margin(rho=2)), [1.946984, 4.788666, 7.747373, 10.722567]),
+        ([(19, 0, 1, 1)] * 3, REFERENCE, [1.939324, 4.65293, 7.530513]),
+        ([(95, 0, 5, 2)] * 4, replace(REFERENCE, temper=3), [0.913472, 2.420619, 4.201833, 6.078714]),
+        (
+            [(95, 0, 5, 2)] * 4,
+            replace(REFERENCE, margin=Margin(rho=2)),
+            [1.946984, 4.788666, 7.747373, 10.722567],
+        ),
     ],
 )
 def test_reference_values_of_the_odds(blocks: list[Block], bet: Bet, expected: list[float]) -> None:
@@ -61,6 +71,14 @@ def test_no_traffic_moves_nothing() -> None:
 
     assert logs[-1] == pytest.approx(0.0, abs=1e-9)
     assert wealth.reserve == pytest.approx(0.061601, abs=1e-6)
+
+
+def test_a_release_that_waits_for_long_keeps_wealth_for_later_faults() -> None:
+    """Ten times the planned time leaves a tenth of the reserve, and the total stays 1."""
+    logs, wealth = run(*[(0, 0, 0, 0)] * 6000, bet=Bet(plan_s=600.0))
+
+    assert wealth.reserve == pytest.approx(0.012, rel=0.01)
+    assert logs[-1] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_three_steps_before_any_look_leave_a_reserve() -> None:
@@ -90,7 +108,9 @@ def test_reference_values_of_the_factors(
     assert found == pytest.approx(expected, abs=5e-8)
 
 
-def expectation(bet: Bet, nb: int, nc: int, pb: float, pc: float, predictor: Predictor) -> float:
+def expectation(
+    bet: Bet, nb: int, nc: int, pb: float, pc: float, predictor: Predictor, before: Wealth | None = None
+) -> float:
     """Enumerate every outcome of one block and return the expected total wealth."""
     total = 0.0
     for xb in range(nb + 1):
@@ -98,7 +118,7 @@ def expectation(bet: Bet, nb: int, nc: int, pb: float, pc: float, predictor: Pre
             chance = _binomial(nb, xb, pb) * _binomial(nc, xc, pc)
             if chance > 0:
                 after = add_look(
-                    Wealth(), bet, predictor, gap_s=1, stable=Tally(nb, xb), canary=Tally(nc, xc)
+                    before or Wealth(), bet, predictor, gap_s=1, stable=Tally(nb, xb), canary=Tally(nc, xc)
                 )
                 total += chance * after.total
     return total
@@ -124,6 +144,35 @@ def test_no_block_is_expected_to_gain_under_the_null(
                 worst = max(worst, expectation(bet, nb, nc, pb, pc, seen))
 
     assert worst <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("seen", [Predictor(), Predictor(50, 30)])
+def test_a_look_that_restores_poor_parts_is_fair_as_well(seen: Predictor) -> None:
+    """The limit of a part is known before the look, so that the expected total never grows."""
+    for pb in (0.0, 0.001, 0.01, 0.1, 0.3):
+        after = expectation(Bet(), 15, 5, pb, 1.1 * pb + 0.0005, seen, POOR)
+        assert after <= POOR.total * (1 + 1e-9)
+
+
+def test_one_look_restores_poor_parts_to_even_odds_at_most() -> None:
+    """However bad the look, all parts together are worth 1 after it, and the cap's 3.5 nats more after the next."""
+    logs, _ = run(*[(5000, 0, 5000, 5000)] * 2, bet=Bet(), wealth=POOR)
+
+    assert -0.05 < logs[0] <= math.log(1 + POOR.reserve)
+    assert 3.4 < logs[1] - logs[0] <= 3.5
+
+
+def test_a_fault_after_a_long_good_time_is_seen_as_fast_as_an_early_one() -> None:
+    """600 clean looks, then 60 of 100 canary requests fail: 100 to 1 at the third look; without restoring at the fifth."""
+    blocks = [(900, 0, 100, 0)] * 600 + [(900, 0, 100, 60)] * 6
+
+    def looks(bet: Bet) -> int:
+        logs, _ = run(*blocks, bet=bet)
+        return next(look for look, log in enumerate(logs[600:], 1) if log >= math.log(100))
+
+    assert looks(Bet()) == 3
+    assert looks(Bet(restored=0.0)) == 4
+    assert looks(REFERENCE) == 5
 
 
 @pytest.mark.parametrize("m", [2, 3, 5])
@@ -171,18 +220,26 @@ def test_the_odds_are_always_finite(blocks: list[Block], rho: float, delta: floa
 )
 def test_huge_counts_never_break_a_bet(nb: int, nc: int, xb: int, xc: int) -> None:
     """A look after a day of millions a second is one block like any other."""
-    logs, _ = run((nb, min(xb, nb), nc, min(xc, nc)))
+    logs, _ = run((nb, min(xb, nb), nc, min(xc, nc)), bet=Bet())
 
     assert math.isfinite(logs[0])
-    assert logs[0] <= 3
+    assert logs[0] <= 3.5
 
 
 @given(blocks=st.lists(counts, min_size=2, max_size=12))
 def test_one_look_adds_at_most_the_cap(blocks: list[Block]) -> None:
-    """No single look, scrape or cluster can decide."""
-    logs, _ = run(*blocks)
+    """No single look, scrape or cluster can decide: from even odds or better the cap is all that it adds."""
+    logs, _ = run(*blocks, bet=Bet())
 
-    assert all(after - before <= 3 + 1e-9 for before, after in pairwise(logs))
+    assert all(after <= max(before, 0.0) + 3.5 + 1e-9 for before, after in pairwise(logs))
+
+
+def test_a_release_that_began_with_fewer_parts_goes_on_with_them() -> None:
+    """Evidence of an earlier version had six parts; its odds go on."""
+    logs, wealth = run(*[(95, 0, 5, 3)] * 2, bet=Bet(), wealth=Wealth(parts=(0.1,) * 6))
+
+    assert logs[-1] > 4
+    assert len(wealth.parts) == 6
 
 
 def test_the_predictor_forgets() -> None:

@@ -13,7 +13,7 @@ from controller.model.evidence import Evidence, StepOrder, StepReport
 from controller.model.lease import ClosureKind, GrantRequest
 from controller.model.look import SourceState
 from controller.model.machine import Happening
-from controller.model.plan import JudgeKind, Policy
+from controller.model.plan import JudgeKind, Limits, Policy
 from controller.model.share import BasisPoints
 from controller.model.verdict import Ground
 from tests.controller.judging.judging_world import TARGET, World, fails_every, order
@@ -223,6 +223,24 @@ async def test_a_source_that_goes_down_neither_promotes_nor_rolls_back(world: Wo
 
     assert report is not None
     assert (report.kind, report.closure) == (Happening.STEP_UNDECIDED, None)
+
+
+async def test_a_judge_that_gives_up_does_not_wait_for_the_deadline(world: World) -> None:
+    """Past its limit of measurements without a source the step ends undecided at once, with its share untouched."""
+
+    def down() -> None:
+        world.plane.mischief.source = SourceState.DOWN
+
+    limits = Limits(interval_s=5, consecutive_error_limit=1)
+    policy = Policy("p", judge=JudgeKind.THRESHOLD, limits=limits, min_requests=50, warmup_s=0)
+
+    report = await run(world, order(policy=policy), meanwhile=down, at_s=1.5, seconds=40)
+
+    assert report is not None
+    assert report.verdict is not None
+    assert (report.kind, report.closure) == (Happening.STEP_UNDECIDED, None)
+    assert (report.verdict.ground, report.verdict.is_exhausted) == (Ground.SOURCE_DOWN, True)
+    assert report.evidence.step_s < 12
 
 
 async def test_no_traffic_holds_until_the_deadline(world: World) -> None:

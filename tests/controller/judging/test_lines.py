@@ -10,6 +10,7 @@ from controller.errors import InvalidInput
 from controller.judging.lines import LONGEST_LINE, heading_line, look_line, read
 from controller.model.evidence import Evidence
 from controller.model.look import Arm, Exceedance, Instance, Look, SourceState
+from controller.model.start import Start
 from tests.controller.judging.judging_world import PLAN, POLICY, order
 
 COUNTS = st.integers(0, 2**40)
@@ -54,7 +55,7 @@ def test_a_look_is_read_as_it_was_written(look: Look, step: int, is_open: bool) 
 
 def test_the_heading_says_how_it_was_to_be_judged() -> None:
     """Target, versions, plan, policy, and the prior that the judge began with."""
-    told = order(evidence=Evidence(prior=0.02, plan_s=60.0))
+    told = order(evidence=Evidence(start=Start(prior=0.02, plan_s=60.0)))
 
     heading = read([heading_line(told), look_line(told, a_look(1))]).heading
 
@@ -64,7 +65,12 @@ def test_the_heading_says_how_it_was_to_be_judged() -> None:
         "v1",
         "v2",
     )
-    assert (heading.plan, heading.policy, heading.prior, heading.plan_s) == (PLAN, POLICY, 0.02, 60.0)
+    assert (heading.plan, heading.policy, heading.start.prior, heading.start.plan_s) == (
+        PLAN,
+        POLICY,
+        0.02,
+        60.0,
+    )
 
 
 def test_looks_that_were_lost_with_their_judge_are_judged_once() -> None:

@@ -19,6 +19,7 @@ from controller.model.evidence import Evidence, StepOrder
 from controller.model.look import Arm, Look, SourceState
 from controller.model.machine import Happening
 from controller.model.recording import Recording
+from controller.model.start import Start
 from controller.simulation.replay import replay
 from tests.controller.judging.judging_world import World, fails_every, order
 
@@ -84,7 +85,7 @@ def test_a_release_that_goes_on_for_ever_is_cut(tmp_path: Path) -> None:
     assert [line["event"] for line in logs] == ["look_not_recorded"]
 
 
-@pytest.mark.parametrize("bounds", [{"keep_files": 3}, {"keep_bytes": 2_000}])
+@pytest.mark.parametrize("bounds", [{"keep_files": 3}, {"keep_bytes": 3_600}])
 def test_the_oldest_releases_make_room(tmp_path: Path, bounds: dict[str, int]) -> None:
     """When a release begins, the oldest files go until number and bytes are within their bounds."""
     for age, number in enumerate(range(6)):
@@ -177,7 +178,7 @@ async def test_a_judge_goes_on_while_the_disk_takes_nothing(tmp_path: Path) -> N
 
 def test_the_heading_holds_what_the_judge_began_with(files: LookFiles) -> None:
     """The prior that came from the history stands in the file, though the order itself had none."""
-    files.record(replace(named("rel-1"), evidence=Evidence(prior=0.03)), a_look(1))
+    files.record(replace(named("rel-1"), evidence=Evidence(start=Start(prior=0.03))), a_look(1))
     files.close()
 
-    assert recorded(files.path("rel-1")).heading.prior == 0.03
+    assert recorded(files.path("rel-1")).heading.start.prior == 0.03

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.errors import InvalidInput
-from controller.model.plan import Fallback, JudgeKind, Plan, Policy, Rail, Step, Tolerance
+from controller.model.plan import (
+    Fallback,
+    JudgeKind,
+    Limits,
+    MannWhitney,
+    Plan,
+    Policy,
+    Rail,
+    Step,
+    Tolerance,
+)
 from controller.model.share import BasisPoints
 from controller.model.wealth import Margin
 from controller.plans import ready
@@ -34,6 +44,33 @@ def test_a_short_plan_gets_the_models_defaults() -> None:
 def test_a_short_policy_gets_the_models_defaults() -> None:
     """An empty policy is the model's own, under the name custom."""
     assert read_policy({}) == Policy(name="custom")
+
+
+@pytest.mark.parametrize(
+    ("document", "policy"),
+    [
+        (
+            {
+                "judge": "threshold",
+                "max_error_percent": 5,
+                "limits": {"interval_s": 300, "failure_limit": 3, "inconclusive_limit": 0},
+            },
+            Policy(
+                "custom",
+                judge=JudgeKind.THRESHOLD,
+                max_error_rate=0.05,
+                limits=Limits(300.0, failure_limit=3, inconclusive_limit=0),
+            ),
+        ),
+        (
+            {"judge": "mann_whitney", "mann_whitney": {"allowed_increase": 1.5}},
+            Policy("custom", judge=JudgeKind.MANN_WHITNEY, mann_whitney=MannWhitney(allowed_increase=1.5)),
+        ),
+    ],
+)
+def test_the_judges_of_the_peers_can_be_written(document: object, policy: Policy) -> None:
+    """Argo's analysis of its documentation, and Kayenta's classifier with an allowed increase."""
+    assert read_policy(document) == policy
 
 
 BAD_PLANS = [
@@ -91,6 +128,19 @@ BAD_POLICIES = [
     ({"rail": None}, "rail"),
     ({"rail": {"window_s": 0}}, "rail.window_s"),
     ({"rail": {"max_failed_percent": 0}}, "rail.max_failed_percent"),
+    ({"judge": "kayenta"}, "judge"),
+    ({"limits": {"interval_s": 0.5}}, "limits.interval_s"),
+    ({"limits": {"failure_limit": -1}}, "limits.failure_limit"),
+    ({"limits": {"failure_limit": 1.5}}, "limits.failure_limit"),
+    ({"limits": {"failureLimit": 3}}, "limits.failureLimit"),
+    ({"limits": {"consecutive": "yes"}}, "limits.consecutive"),
+    ({"limits": {"inconclusive_limit": 101}}, "limits.inconclusive_limit"),
+    ({"limits": {"consecutive_error_limit": None}}, "limits.consecutive_error_limit"),
+    ({"mann_whitney": None}, "mann_whitney"),
+    ({"mann_whitney": {"fewest": 4}}, "mann_whitney.fewest"),
+    ({"mann_whitney": {"confidence": 1}}, "mann_whitney.confidence"),
+    ({"mann_whitney": {"tolerance": 1}}, "mann_whitney.tolerance"),
+    ({"mann_whitney": {"allowed_increase": 0.9}}, "mann_whitney.allowed_increase"),
 ]
 
 
@@ -163,6 +213,25 @@ def test_a_plan_survives_writing_and_reading(plan: Plan) -> None:
         ),
         max_error_rate=st.integers(0, 10_000).map(lambda value: value / 10_000),
         min_requests=st.integers(1, 1_000_000),
+        limits=st.one_of(
+            st.none(),
+            st.builds(
+                Limits,
+                interval_s=st.floats(1, 3_600),
+                failure_limit=st.integers(0, 100),
+                consecutive=st.booleans(),
+                inconclusive_limit=st.one_of(st.none(), st.integers(0, 100)),
+                consecutive_error_limit=st.integers(0, 100),
+            ),
+        ),
+        mann_whitney=st.builds(
+            MannWhitney,
+            interval_s=st.floats(1, 3_600),
+            fewest=st.integers(5, 60),
+            confidence=st.floats(0.5, 0.9999),
+            tolerance=st.floats(0, 0.95),
+            allowed_increase=st.floats(1, 100),
+        ),
         warmup_s=st.floats(0, 3_600),
         rail=st.builds(
             Rail,

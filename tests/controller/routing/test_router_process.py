@@ -137,3 +137,26 @@ async def test_a_router_ends_cleanly_and_is_the_only_one(edge: Edge) -> None:
     assert "another router runs" in router.log
     assert modes == [0o600, 0o600, 0o600]
     assert ended == 0
+
+
+async def test_history_outlives_the_router(edge: Edge) -> None:
+    """A router that ended and came back knows what was served before, by instance and latency."""
+    async with _stack(edge) as (router, keeper):
+        while not (await keeper.counters(KEY)).arms:
+            await asyncio.sleep(0.02)
+        await edge.ask(30)
+        while sum((await keeper.history(KEY, "v1", 3_600.0)).buckets) < 30:
+            await asyncio.sleep(0.05)
+        router.send(signal.SIGTERM)
+        assert router.process is not None
+        await asyncio.to_thread(router.process.wait, 10)
+        router.start()
+        async with asyncio.timeout(15):
+            while True:
+                with suppress(RouterUnavailable):
+                    history = await keeper.history(KEY, "v1", 3_600.0)
+                    break
+                await asyncio.sleep(0.02)
+
+    assert (history.total, sum(history.buckets)) == (30, 30)
+    assert [tally.total for tally in history.instances] == [30]
