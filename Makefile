@@ -12,7 +12,7 @@ STARTED := $(shell date +%s.%N)
 # Compiled modules halve the start of each of our processes; a machine that forbids them would slow every test down.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up doctor test test-long bench-analysis check lock proto clean
+.PHONY: help demo up doctor test test-long bench-analysis bench-routing check lock proto clean
 
 help: ## Say what can be done.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ test-long: $(VENV)/.installed-dev ## The long forms of the slow suites.
 
 bench-analysis: $(VENV)/.installed-dev ## The evidence judge beside its peers' rules; ARGS="--seconds 600" bounds it.
 	$(BIN)/python -m tests.bench.analysis.run --results .serinus/bench-analysis.jsonl --page docs/bench-analysis.md $(ARGS)
+
+bench-routing: $(VENV)/.installed-dev ## 200 shifts on the real proxy, idle and loaded; ARGS="--rate 2000".
+	$(BIN)/python -m tests.bench.routing.run $(ARGS)
 
 check: $(VENV)/.installed-dev ## Style, types and import contracts.
 	$(BIN)/ruff check .

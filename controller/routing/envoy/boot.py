@@ -10,7 +10,7 @@ the router serves wins, request by request, and what it never served is answered
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from controller.model.target import Target
 from controller.routing.envoy.clusters import fixed
@@ -26,17 +26,24 @@ FETCH_WITHIN = "0.5s"
 NOTHING_KNOWN = "no router has told this proxy what to serve yet\n"
 
 
-def boot_clusters(targets: Iterable[Target]) -> list[Json]:
-    """Return a cluster over the stable version of each target, endpoints inside."""
-    return [
-        plain(fixed(f"{BOOT}{target.key}", target.protocol, target.versions[target.stable]))
-        for target in targets
-    ]
+def boot_cluster(target: Target) -> Json:
+    """Return a cluster over the stable version of a target, endpoints inside."""
+    made: Json = plain(fixed(f"{BOOT}{target.key}", target.protocol, target.versions[target.stable]))
+    return made
 
 
-def boot_routes(targets: Sequence[Target]) -> Json:
-    """Return the route table: all targets on stable, and where the virtual hosts of the router come from."""
-    return _table([_route(target) for target in targets])
+def boot_route(target: Target) -> Json:
+    """Return the route of a target's hosts to its boot cluster."""
+    names = "|".join(host.replace(".", r"\.") for host in target.hosts)
+    route = stable_route(target, f"{BOOT}{target.key}")
+    route.match.headers.append(is_header(":authority", f"(?i)({names})(:[0-9]+)?"))
+    made: Json = plain(route)
+    return made
+
+
+def boot_table(routes: Sequence[Json]) -> Json:
+    """Return the route table: the routes of all targets, and where the virtual hosts of the router come from."""
+    return _table(list(routes))
 
 
 def unknown_routes() -> Json:
@@ -55,11 +62,3 @@ def _table(routes: list[Json]) -> Json:
         },
     }
     return {"resources": [table]}
-
-
-def _route(target: Target) -> Json:
-    names = "|".join(host.replace(".", r"\.") for host in target.hosts)
-    route = stable_route(target, f"{BOOT}{target.key}")
-    route.match.headers.append(is_header(":authority", f"(?i)({names})(:[0-9]+)?"))
-    made: Json = plain(route)
-    return made

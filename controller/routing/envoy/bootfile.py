@@ -17,17 +17,27 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from controller.model.target import Target
+from controller.model.target import Target, TargetKey
 from controller.observability import logger
-from controller.routing.envoy.boot import BOOT, boot_clusters, boot_routes, unknown_routes
+from controller.routing.envoy.boot import BOOT, boot_cluster, boot_route, boot_table, unknown_routes
 from controller.routing.envoy.bootstrap import EnvoyOptions, envoy_bootstrap
 from controller.routing.envoy.plain import Json
 from controller.routing.envoy.resources import ROUTE_TABLE
 from controller.settings import Settings
 
 log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the files hold of one target, kept because most targets are the same at the next write."""
+
+    target: Target
+    cluster: Json
+    route: Json
 
 
 class BootFiles:
@@ -42,6 +52,7 @@ class BootFiles:
         self._folder = options.routes.parent
         self._one_write = asyncio.Lock()
         self._is_disk_well = True
+        self._made: dict[TargetKey, _Parts] = {}
 
     @property
     def bootstrap(self) -> Path:
@@ -83,9 +94,18 @@ class BootFiles:
                 self._is_disk_well = True
 
     def _write(self, targets: tuple[Target, ...]) -> None:
+        parts = [self._parts(target) for target in targets]
+        self._made = {target.key: part for target, part in zip(targets, parts, strict=True)}
         with self._locked():
-            _replace(self.bootstrap, envoy_bootstrap(self.options, clusters=boot_clusters(targets)))
-            _replace(self.options.routes, boot_routes(targets))
+            clusters = [part.cluster for part in parts]
+            _replace(self.bootstrap, envoy_bootstrap(self.options, clusters=clusters))
+            _replace(self.options.routes, boot_table([part.route for part in parts]))
+
+    def _parts(self, target: Target) -> _Parts:
+        known = self._made.get(target.key)
+        if known is not None and known.target is target:
+            return known
+        return _Parts(target, boot_cluster(target), boot_route(target))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

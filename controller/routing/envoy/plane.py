@@ -19,7 +19,7 @@ from controller.routing.envoy.admin import CounterReader
 from controller.routing.envoy.bootfile import BootFiles
 from controller.routing.envoy.layer import layer
 from controller.routing.envoy.session import Wanted
-from controller.routing.envoy.snapshot import Snapshot, missing_clusters, snapshot
+from controller.routing.envoy.snapshot import Builder, missing_clusters
 from controller.routing.envoy.xds import XdsServer
 from controller.routing.port import DataPlane, PlaneCapabilities, Shares
 from controller.routing.shelf import Shelf
@@ -50,6 +50,7 @@ class EnvoyPlane(DataPlane):
         boot: BootFiles | None = None,
     ) -> None:
         self._boot = boot
+        self._builder = Builder()
         self._layer_ttl_s = layer_ttl_s
         self._targets: tuple[Target, ...] = ()
         self._shares: Callable[[], Mapping[TargetKey, Shares]] = dict
@@ -72,9 +73,10 @@ class EnvoyPlane(DataPlane):
 
     async def declare(self, targets: Sequence[Target]) -> None:
         """Replace the set of targets; a refused one is taken back, and what was good before is served again."""
-        if missing := missing_clusters(snapshot(targets, self._shares())):
+        wanted = tuple(targets)
+        if missing := missing_clusters(self._builder.build(wanted, self._shares())):
             raise DataPlaneRefused(f"a route names a cluster that is not there: {min(missing)}")
-        before, self._targets = self._targets, tuple(targets)
+        before, self._targets = self._targets, wanted
         known = {target.key for target in before} & {target.key for target in targets}
         if len(known) < len(before):
             # Before the proxies hear of it, or the route in the file would answer for what is gone.
@@ -135,7 +137,7 @@ class EnvoyPlane(DataPlane):
     def _wanted(self) -> Wanted:
         shares = self._shares()
         if self._built is None or self._built[0] is not self._targets or self._built[1] != shares:
-            made: Snapshot = snapshot(self._targets, shares)
+            made = self._builder.build(self._targets, shares)
             wanted = Wanted(made, layer(shares), not shares, self._layer_ttl_s)
             self._built = (self._targets, dict(shares), wanted)
         return self._built[2]

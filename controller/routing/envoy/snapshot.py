@@ -1,12 +1,12 @@
 """Everything that the proxies should have, but the shares: clusters, endpoints and virtual hosts by name. Pure.
 
 Before it: the set of targets and the unexpired shares, from the keeper through `plane`. After it: `xds` sends what
-differs. Nothing here has a clock or a memory.
+differs. Nothing here has a clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from controller.model.target import Target, TargetKey
@@ -26,45 +26,96 @@ from controller.routing.envoy.resources import (
 from controller.routing.envoy.routes import named_clusters, virtual_host
 from controller.routing.port import Shares
 
+Shown = tuple[str, str] | None
+"""What a virtual host shows of a share: version and release; None without one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Resources by name. The shares come as a runtime layer of their own (`layer`)."""
 
-    clusters: Mapping[str, Wire]
-    endpoints: Mapping[str, Wire]
-    hosts: Mapping[str, Wire]
+    clusters: dict[str, Wire]
+    endpoints: dict[str, Wire]
+    hosts: dict[str, Wire]
+
+
+class Builder:
+    """Builds snapshots, and keeps what is built for targets that did not change: a share of one costs nothing of all."""
+
+    def __init__(self) -> None:
+        self._places: dict[TargetKey, tuple[Target, Snapshot]] = {}
+        self._hosts: dict[TargetKey, tuple[Target, Shown, Wire]] = {}
+        self._last: tuple[Sequence[Target], Mapping[TargetKey, Shown], Snapshot] | None = None
+
+    def build(self, targets: Sequence[Target], shares: Mapping[TargetKey, Shares]) -> Snapshot:
+        """Build clusters, endpoints and virtual hosts.
+
+        A share whose version is not declared, or has no address, is left out of the route: its traffic stays on stable.
+
+        Args:
+            targets: All of them. A target that is the same object as last time is taken to be unchanged.
+            shares: Of the leases that are unexpired; how large one is makes no difference here.
+        """
+        shown: dict[TargetKey, Shown] = {key: (one.version, one.release) for key, one in shares.items()}
+        if self._last is not None and self._last[0] is targets and self._last[1] == shown:
+            return self._last[2]
+        made = Snapshot({}, {}, {})
+        for target in targets:
+            places = self._places_of(target)
+            made.clusters.update(places.clusters)
+            made.endpoints.update(places.endpoints)
+            host = self._host_of(target, shares.get(target.key))
+            made.hosts[host.name] = host
+        self._forget({target.key for target in targets})
+        self._last = (targets, shown, made)
+        return made
+
+    def _places_of(self, target: Target) -> Snapshot:
+        known = self._places.get(target.key)
+        if known is None or known[0] is not target:
+            known = self._places[target.key] = (target, _places(target))
+        return known[1]
+
+    def _host_of(self, target: Target, share: Shares | None) -> Wire:
+        shown = None if share is None else (share.version, share.release)
+        known = self._hosts.get(target.key)
+        if known is None or known[0] is not target or known[1] != shown:
+            host = virtual_host(target, share)
+            known = self._hosts[target.key] = (target, shown, wire(host.name, HOSTS, host))
+        return known[2]
+
+    def _forget(self, kept: Set[TargetKey]) -> None:
+        for cache in (self._places, self._hosts):
+            for key in cache.keys() - kept:
+                del cache[key]
 
 
 def snapshot(targets: Sequence[Target], shares: Mapping[TargetKey, Shares]) -> Snapshot:
-    """Build clusters, endpoints and virtual hosts.
+    """Build a snapshot once."""
+    return Builder().build(targets, shares)
 
-    A share whose version is not declared, or has no address, is left out of the route: its traffic stays on stable.
-    """
-    clusters: dict[str, Wire] = {}
-    endpoints: dict[str, Wire] = {}
-    hosts: dict[str, Wire] = {}
 
-    def add(target: Target, name: str, addresses: Sequence[str]) -> None:
-        made = build.served(name, target.protocol, addresses)
-        clusters[name] = wire(name, CLUSTERS, made)
-        if made.type == build.EDS:
-            # A cluster that is made anew waits for its endpoints to be sent again, so its hash is part of theirs.
-            assigned = build.assignment(name, addresses)
-            endpoints[name] = wire(name, ENDPOINTS, assigned, clusters[name].version)
+def _places(target: Target) -> Snapshot:
+    """Return clusters and endpoints of one target."""
+    made = Snapshot({}, {}, {})
+    for version, addresses in target.versions.items():
+        _add(made, target, cluster_name(target.key, version), addresses)
+    if target.shield and len(target.versions) > 1:
+        _add(made, target, rescue_name(target.key), target.versions[target.stable])
+    for version in _shadowed(target):
+        _add(made, target, shadow_name(target.key, version), target.versions[version])
+    for shield in _shields(target):
+        made.clusters[shield.name] = wire(shield.name, CLUSTERS, shield)
+    return made
 
-    for target in targets:
-        for version, addresses in target.versions.items():
-            add(target, cluster_name(target.key, version), addresses)
-        if target.shield and len(target.versions) > 1:
-            add(target, rescue_name(target.key), target.versions[target.stable])
-        for version in _shadowed(target):
-            add(target, shadow_name(target.key, version), target.versions[version])
-        for made in _shields(target):
-            clusters[made.name] = wire(made.name, CLUSTERS, made)
-        host = virtual_host(target, shares.get(target.key))
-        hosts[host.name] = wire(host.name, HOSTS, host)
-    return Snapshot(clusters, endpoints, hosts)
+
+def _add(made: Snapshot, target: Target, name: str, addresses: Sequence[str]) -> None:
+    cluster = build.served(name, target.protocol, addresses)
+    made.clusters[name] = wire(name, CLUSTERS, cluster)
+    if cluster.type == build.EDS:
+        # A cluster that is made anew waits for its endpoints to be sent again, so its hash is part of theirs.
+        assigned = build.assignment(name, addresses)
+        made.endpoints[name] = wire(name, ENDPOINTS, assigned, made.clusters[name].version)
 
 
 def missing_clusters(made: Snapshot) -> set[str]:

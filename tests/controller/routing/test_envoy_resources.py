@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from controller.errors import InvalidInput
 from controller.model.share import basis_points
-from controller.model.target import Target
+from controller.model.target import Target, TargetKey
 from controller.model.traffic import Identity, Mirror
 from controller.routing.envoy.layer import layer, runtime_key, runtime_value, seed
 from controller.routing.envoy.proto import discovery_pb2, resources_pb2
 from controller.routing.envoy.resources import host_name
-from controller.routing.envoy.snapshot import Snapshot, missing_clusters, snapshot
+from controller.routing.envoy.snapshot import Builder, Snapshot, missing_clusters, snapshot
 from controller.routing.port import Shares
 from tests.controller.routing.keeping import KEY, SHOP
 
@@ -76,6 +76,23 @@ def test_every_route_names_a_cluster_that_is_there(target: Target, share: Shares
 
     assert missing_clusters(made) == set()
     assert f"{KEY}/v1" in missing_clusters(torn)
+
+
+def test_what_is_kept_is_what_would_be_built() -> None:
+    """A builder that has seen other targets and shares gives the same as one that has seen nothing."""
+    other = replace(SHOP, name="orders", hosts=("orders.localhost",))
+    share = {KEY: Shares("v2", "rel-1", 500)}
+    builder = Builder()
+    states: list[tuple[tuple[Target, ...], dict[TargetKey, Shares]]] = [
+        ((SHOP, other), {}),
+        ((SHOP, other), share),
+        ((SHOP, other), {KEY: Shares("v2", "rel-2", 500)}),
+        ((SHOP.with_stable("v2"), other), share),
+        ((SHOP,), share),
+        ((other, SHOP.at("v1", ("127.0.0.1:7009",))), {}),
+    ]
+
+    assert [builder.build(*state) for state in states] == [snapshot(*state) for state in states]
 
 
 def test_a_mirror_of_what_became_stable_copies_nothing() -> None:
