@@ -34,7 +34,7 @@ test-long: $(VENV)/.installed-dev ## The long forms of the slow suites.
 	$(BIN)/pytest -m long
 
 bench-analysis: $(VENV)/.installed-dev ## The evidence judge beside its peers' rules; ARGS="--seconds 600" bounds it.
-	$(BIN)/python -m tests.bench.analysis.run --results .serinus/bench-analysis.jsonl --page .serinus/bench-analysis.md $(ARGS)
+	$(BIN)/python -m tests.bench.analysis.run --results .serinus/bench-analysis.jsonl --page docs/bench-analysis.md $(ARGS)
 
 check: $(VENV)/.installed-dev ## Style, types and import contracts.
 	$(BIN)/ruff check .

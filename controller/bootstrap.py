@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from controller.judging.alarms import Alarms
 from controller.judging.clock import SystemClock
 from controller.judging.looking import Eye
 from controller.judging.loop import Judge, Rhythm, Tools
@@ -124,6 +125,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
         workloads = await _workloads(settings, stack)
         clock = SystemClock()
         renewals = Renewals(keeper=keeper, clock=clock, patience_s=settings.judging.lease_term_s / 2)
+        notifiers = await _notifiers(settings, stack)
         looks = LookFiles(settings.looks_dir)
         stack.push_async_callback(asyncio.to_thread, looks.close)
         judge = Judge(
@@ -135,9 +137,9 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
                 report=store.report,
                 rhythm=Rhythm(settings.judging.look_every_s, settings.judging.lease_term_s),
                 record=looks.record,
+                alarm=Alarms(store=store, channels=tuple(notifiers), clock=clock).tell,
             )
         )
-        notifiers = await _notifiers(settings, stack)
         stack.push_async_callback(_stop, asyncio.create_task(_renew_for_ever(renewals), name="renewals"))
         yield Worker(settings, keeper, source, store, judge, workloads, notifiers)
 

@@ -213,7 +213,19 @@ def _numbers(verdict: Verdict | None) -> Details:
         "stable_failed": verdict.stable_failed,
         "limit": verdict.limit,
         "window_s": verdict.window_s,
+        "odds": verdict.odds,
+        "proof": verdict.proof,
+        "metric": verdict.metric,
+        "slower_than_s": verdict.slower_than_s,
+        "instance": clean(verdict.instance) or None,
+        **_parts(verdict),
     }
+
+
+def _parts(verdict: Verdict) -> Details:
+    """Return what each metric says, flat: details hold no nested values."""
+    odds: Details = {f"odds of {one.metric}": one.odds for one in verdict.parts}
+    return odds | {f"part of {one.metric}": one.part for one in verdict.parts}
 
 
 def _success(ending: Ending) -> str:

@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     import controller.model.share
     import controller.model.start
     import controller.model.target
+    import controller.model.traffic
     import controller.model.verdict
     import controller.model.wealth  # noqa: F401
     from controller.errors import CommandRefused

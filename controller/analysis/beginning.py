@@ -11,6 +11,7 @@ from dataclasses import replace
 from controller.analysis.dispersion import dispersion, slow_dispersion
 from controller.analysis.ladder import choose_rungs
 from controller.analysis.luck import luck_of
+from controller.analysis.streams import margins_of
 from controller.model.evidence import Evidence, Stream
 from controller.model.look import History
 from controller.model.metric import Metric, MetricKind, Need
@@ -58,8 +59,9 @@ def begin(policy: Policy, start: Start, share: BasisPoints = NOTHING) -> Evidenc
     """Return the evidence before the first look.
 
     Args:
-        policy: The rule.
-        start: What is known.
+        policy: The rule. Of the start's rungs it judges those whose quantile stands in its ladder; the others are left
+            out (`unjudged`), because there is no margin for them.
+        start: What is known; of a recording, what was frozen under its own policy.
         share: Of the first step.
     """
     return Evidence(
@@ -68,6 +70,12 @@ def begin(policy: Policy, start: Start, share: BasisPoints = NOTHING) -> Evidenc
         streams=_streams(policy, start),
         ceiling=None if policy.ceiling is None else Wealth(),
     )
+
+
+def unjudged(policy: Policy, start: Start) -> tuple[Rung, ...]:
+    """Return the rungs of the start for which a policy that judges latency has no margin."""
+    metric = _latency(policy)
+    return () if metric is None else tuple(one for one in start.rungs if margins_of(metric, one) is None)
 
 
 def begin_release(
@@ -85,7 +93,9 @@ def _latency(policy: Policy) -> Metric | None:
 
 def _rungs(policy: Policy, history: History) -> tuple[Rung, ...]:
     metric = _latency(policy)
-    if metric is None:
+    if (
+        metric is None or not history.bucket_minutes
+    ):  # a source with latencies and a version that served nothing yet
         return ()
     quantiles = [one.quantile for one in metric.ladder]
     rungs = choose_rungs(history.bounds_s, history.buckets, quantiles, objective_s=metric.objective_s)
@@ -98,11 +108,15 @@ def _slow_temper(history: History, bound_s: float) -> float:
     return min(slow_dispersion(minutes), HIGHEST_SLOW_TEMPER)
 
 
+def _judged(metric: Metric, start: Start) -> tuple[int, ...]:
+    return tuple(place for place, rung in enumerate(start.rungs) if margins_of(metric, rung) is not None)
+
+
 def _streams(policy: Policy, start: Start) -> tuple[Stream, ...]:
     """Return a stream of the errors and of each rung; the weights of those that decide add up to 1."""
     found: list[Stream] = []
     for metric in policy.metrics:
-        rungs = range(len(start.rungs)) if metric.kind is MetricKind.LATENCY else (None,)
+        rungs = _judged(metric, start) if metric.kind is MetricKind.LATENCY else (None,)
         decides = metric.need is not Need.ADVISORY
         weight = metric.weight / max(len(rungs), 1) if decides else 0.0
         found += [Stream(metric.kind, rung, weight, is_required=decides) for rung in rungs]

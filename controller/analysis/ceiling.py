@@ -18,7 +18,7 @@ import math
 from dataclasses import replace
 
 from controller.analysis import wealth as comparing
-from controller.analysis.wealth import CLAMP, GRID, HEDGE, HIGHEST_RATE, Bet
+from controller.analysis.wealth import CLAMP, HEDGE, HIGHEST_RATE, Bet
 from controller.errors import InvalidInput
 from controller.model.wealth import Predictor, Tally, Wealth
 
@@ -41,7 +41,7 @@ def add_look(wealth: Wealth, bet: Bet, ceiling: float, *, gap_s: float, canary: 
     waited = comparing.add_look(wealth, bet, Predictor(), gap_s=gap_s, stable=Tally(), canary=Tally())
     if canary.total == 0 or ceiling >= HIGHEST_RATE:
         return waited
-    parts = zip(waited.parts, GRID, strict=True)
+    parts = zip(waited.parts, bet.grid, strict=False)
     return replace(
         waited, parts=tuple(min(part * _growth(bet, ceiling, size, canary), CLAMP) for part, size in parts)
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.analysis import darkness, intervals, limits, odds, ranks
+from controller.analysis import darkness, intervals, limits, odds, ranks, split
 from controller.analysis.counting import count
 from controller.analysis.rails import rails
 from controller.analysis.surroundings import held, watch
@@ -32,6 +32,7 @@ def begin_step(evidence: Evidence, step: Step) -> Evidence:
         window=(),
         hanging=0,
         darkness=darkness.begin_again(evidence.darkness),
+        split=split.begin_again(evidence.split),
         series=intervals.begin_step(evidence.series),
     )
 

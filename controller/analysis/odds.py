@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.analysis import ceiling, instances, streams
-from controller.analysis.certainty import START
 from controller.analysis.counting import Counted
 from controller.analysis.wealth import add_step
 from controller.model.evidence import Evidence, Stream, Without
@@ -21,6 +20,8 @@ from controller.model.plan import Policy
 from controller.model.verdict import Decision, Ground, Verdict
 from controller.model.wealth import Odds, Tally, Wealth
 
+ABOUT_ODDS = (Ground.ODDS, Ground.LEANING, Ground.ONE_BAD_INSTANCE)
+"""Grounds that are told with what the odds stand on; all others with the numbers of the step."""
 LEANS = 3.0
 """A step that is not certified does not pass while the odds are so high against the canary (to 1)."""
 
@@ -43,16 +44,16 @@ def add(policy: Policy, evidence: Evidence, look: Look, counted: Counted) -> Evi
 def weigh(policy: Policy, evidence: Evidence, look: Look) -> Verdict:
     """Say what the odds mean now."""
     decision, ground = _decide(policy, evidence, look)
-    on = streams.least_proved(evidence) if ground is Ground.CERTIFIED else streams.leading(evidence)
-    odds = on.odds
+    on = streams.leading(evidence) if ground in ABOUT_ODDS else streams.least_proved(evidence)
+    canary, stable, window_s = _numbers(evidence, on.odds, is_about_odds=ground in ABOUT_ODDS)
     return Verdict(
         decision=decision,
         ground=ground,
-        canary_total=odds.since_canary.total,
-        canary_failed=odds.since_canary.failed,
-        stable_total=odds.since_stable.total,
-        stable_failed=odds.since_stable.failed,
-        window_s=max(evidence.judged_s - odds.since_s, 0.0),
+        canary_total=canary.total,
+        canary_failed=canary.failed,
+        stable_total=stable.total,
+        stable_failed=stable.failed,
+        window_s=window_s,
         source=look.source,
         look=look.id,
         odds=streams.whole(evidence),
@@ -64,10 +65,17 @@ def weigh(policy: Policy, evidence: Evidence, look: Look) -> Verdict:
     )
 
 
+def _numbers(evidence: Evidence, odds: Odds, *, is_about_odds: bool) -> tuple[Tally, Tally, float]:
+    """Return what (canary, stable) served, and in how many seconds: since the odds began to rise, or in this step."""
+    if is_about_odds:
+        return odds.since_canary, odds.since_stable, max(evidence.judged_s - odds.since_s, 0.0)
+    return odds.step_canary + odds.canary, odds.step_stable + odds.stable, evidence.step_s
+
+
 def begin_step(evidence: Evidence) -> Evidence:
     """Return the evidence at a weight step: mass for faults that begin with load, and proofs from the start."""
     stepped = tuple(
-        replace(one, odds=replace(one.odds, wealth=add_step(one.odds.wealth), proof=START, step_requests=0))
+        replace(one, odds=streams.unproved(replace(one.odds, wealth=add_step(one.odds.wealth))))
         for one in evidence.streams
     )
     return replace(
@@ -121,7 +129,7 @@ def _under_ceiling(policy: Policy, evidence: Evidence, counted: Counted) -> Weal
     if evidence.ceiling is None or policy.ceiling is None:
         return evidence.ceiling
     block = counted.block
-    bet = streams.bet_on(policy, evidence, evidence.streams[0], policy.tolerance.tolerable)
+    bet = streams.bet_on(policy, evidence, _errors(evidence), policy.tolerance.tolerable)
     gap_s = block.until_s - block.from_s
     return ceiling.add_look(evidence.ceiling, bet, policy.ceiling, gap_s=gap_s, canary=block.canary)
 
@@ -130,7 +138,7 @@ def _without(policy: Policy, evidence: Evidence, look: Look, counted: Counted) -
     """Bet again without each instance; a service without counted instances costs nothing here."""
     if not counted.instances and not evidence.without:
         return ()
-    errors = next(one for one in evidence.streams if one.metric is MetricKind.ERRORS)
+    errors = _errors(evidence)
     return instances.add(
         policy,
         evidence,
@@ -143,11 +151,13 @@ def _without(policy: Policy, evidence: Evidence, look: Look, counted: Counted) -
     )
 
 
+def _errors(evidence: Evidence) -> Stream:
+    return next(one for one in evidence.streams if one.metric is MetricKind.ERRORS)
+
+
 def _proving_anew(evidence: Evidence) -> Evidence:
     """Begin the proofs of this step again, once the one bad instance is gone: what it failed says nothing of the rest."""
-    anew = tuple(
-        replace(one, odds=replace(one.odds, proof=START, step_requests=0)) for one in evidence.streams
-    )
+    anew = tuple(replace(one, odds=streams.unproved(one.odds)) for one in evidence.streams)
     return replace(evidence, streams=anew)
 
 

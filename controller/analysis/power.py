@@ -5,7 +5,7 @@ could not even see a canary that fails every request. Nothing here decides about
 
 A step sees a rate when the best bet of the grid is expected to earn log(1/alpha) and the price of not knowing the fault
 from the requests that the step judges. The price is what the mixture over effect sizes and start times costs: the start
-mass of 0.6 on six sizes is log(10) = 2.3 nats, the hedge a little more. At alpha = 1 % that makes 7.1 nats out of 4.6, or
+mass of 0.6 on seven sizes is log(12) = 2.5 nats, the hedge a little more, a neighbouring size a little less. At alpha = 1 % that makes 7.1 nats out of 4.6, or
 1.54 times what a bet needs that is told the fault beforehand. At the rate that is named a step finds the fault about
 every second time, at twice the distance from stable nearly always. The threshold judge sees its limit; the rank-sum judge
 sees a shift that is so many deviations of its estimate as its confidence and its tolerance ask for. Tested against

@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from controller.analysis import certainty, wealth
 from controller.analysis.wealth import Bet, expected_rate
 from controller.model.evidence import Evidence, Stream
-from controller.model.metric import MetricKind, RungMargin
+from controller.model.metric import Metric, MetricKind, RungMargin
 from controller.model.plan import Policy
+from controller.model.start import Rung
 from controller.model.verdict import Part
 from controller.model.wealth import Margin, Odds, Tally
 
@@ -42,8 +43,15 @@ def borders(policy: Policy, evidence: Evidence, stream: Stream) -> Borders:
     """Return the margins of a stream as the policy writes them."""
     if stream.rung is None:
         return Borders(policy.tolerance.tolerable, policy.tolerance.acceptable)
-    rung = _margins(policy, evidence.start.rungs[stream.rung].quantile)
+    metric = next(one for one in policy.metrics if one.kind is MetricKind.LATENCY)
+    rung = margins_of(metric, evidence.start.rungs[stream.rung])
+    assert rung is not None  # noqa: S101 - a rung without margins has no stream
     return Borders(rung.tolerable, rung.acceptable)
+
+
+def margins_of(metric: Metric, rung: Rung) -> RungMargin | None:
+    """Return a latency metric's margins for a rung; None when its ladder does not have the rung's quantile."""
+    return next((one for one in metric.ladder if math.isclose(one.quantile, rung.quantile)), None)
 
 
 def bet_on(policy: Policy, evidence: Evidence, stream: Stream, tolerable: Margin) -> Bet:
@@ -91,12 +99,18 @@ def add(
         predictor=wealth.remember(odds.predictor, stable, gap_s=gap_s, half_life_s=bet.half_life_s),
         stable=odds.stable + new[0] if waits else Tally(),
         canary=odds.canary + new[1] if waits else Tally(),
-        step_requests=odds.step_requests + canary.total,
+        step_stable=odds.step_stable + stable,
+        step_canary=odds.step_canary + canary,
         lowest=min(odds.lowest, grown.total),
         since_s=at_s if is_low else odds.since_s,
         since_stable=Tally() if is_low else odds.since_stable + new[0],
         since_canary=Tally() if is_low else odds.since_canary + new[1],
     )
+
+
+def unproved(odds: Odds) -> Odds:
+    """Return a stream's odds with the proof of the step begun anew."""
+    return replace(odds, proof=certainty.START, step_stable=Tally(), step_canary=Tally())
 
 
 def learn(odds: Odds, bet: Bet, stable: Tally, *, at_s: float, gap_s: float) -> Odds:
@@ -173,8 +187,3 @@ def needed(policy: Policy, acceptable: Margin, rate: float) -> int:
 def _rate(evidence: Evidence, stream: Stream) -> float:
     rung = None if stream.rung is None else evidence.start.rungs[stream.rung]
     return expected_rate(stream.odds.predictor, evidence.start.prior if rung is None else rung.prior)
-
-
-def _margins(policy: Policy, quantile: float) -> RungMargin:
-    ladder = next(one.ladder for one in policy.metrics if one.kind is MetricKind.LATENCY)
-    return next(one for one in ladder if one.quantile == quantile)

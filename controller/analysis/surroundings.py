@@ -1,4 +1,4 @@
-"""What is around the evidence: a canary that gets nothing, a service that fails as a whole, requests that hang.
+"""What is around the evidence: a canary that gets nothing or far from its share, a service that fails as a whole, requests that hang.
 
 Second part of `engine.judge`, for every kind of judge. A dark canary and a burning service hold the share where it is
 and let nothing pass; a FAIL goes before both. Tested by tests/controller/analysis/test_surroundings.py.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from controller.analysis import darkness
+from controller.analysis import darkness, split
 from controller.analysis.counting import Counted, total_of
 from controller.model.evidence import Evidence, Pace
 from controller.model.look import Look, SourceState
@@ -22,6 +22,8 @@ SHORT_S, LONG_S = 60.0, 300.0
 """Mean ages of the two memories of a burn, seconds."""
 SETTLING_S = 3.0
 """Time a new share may take until it shows in the counts, seconds."""
+SPLIT_ALPHA = 0.005
+"""Probability, a side, that a split within a third and three times of its share is ever called wrong."""
 DARK_ALPHA = 0.01
 """Probability that a canary with half its share or more is ever called dark."""
 FEWEST_TO_BURN = 20
@@ -45,14 +47,12 @@ def watch(policy: Policy, evidence: Evidence, look: Look, counted: Counted) -> E
         return replace(evidence, hanging=0)
     block = counted.block
     gap_s = block.until_s - block.from_s
-    if evidence.step_s <= SETTLING_S:
-        dark = darkness.begin_again(evidence.darkness) if evidence.darkness.run else evidence.darkness
-    else:
-        dark = darkness.add_look(evidence.darkness, stable=block.stable.total, canary=block.canary.total)
+    stable, canary = (block.stable.total, block.canary.total) if evidence.step_s > SETTLING_S else (0, 0)
     is_warm = evidence.judged_s > policy.warmup_s
     return replace(
         evidence,
-        darkness=dark,
+        darkness=darkness.add_look(evidence.darkness, stable=stable, canary=canary),
+        split=split.add_look(evidence.split, share=evidence.share, stable=stable, canary=canary),
         pace=_aged(evidence.pace, block.stable, block.canary, gap_s),
         hanging=evidence.hanging + 1 if is_warm and _hangs(policy, evidence, look) else 0,
     )
@@ -67,6 +67,9 @@ def held(policy: Policy, evidence: Evidence, look: Look, verdict: Verdict) -> Ve
     if darkness.is_dark(evidence.darkness, share=evidence.share, alpha=DARK_ALPHA):
         dark = _hold(Ground.CANARY_DARK, evidence, look, None)
         return replace(dark, is_exhausted=verdict.is_exhausted)
+    if split.wrong_side(evidence.split, alpha=SPLIT_ALPHA):
+        wrong = _hold(Ground.SPLIT_MISMATCH, evidence, look, None)
+        return replace(wrong, is_exhausted=verdict.is_exhausted)
     return verdict
 
 

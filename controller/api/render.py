@@ -11,7 +11,9 @@ from controller.model.notice import Notice
 from controller.model.release import JournalEvent, Release
 from controller.model.target import Target
 from controller.model.trace import Scalar, Span, Trace, TraceSummary
+from controller.model.verdict import attribution
 from controller.plans.schema import percent, write_plan, write_policy
+from controller.plans.traffic import write_identity, write_match, write_mirror
 from controller.releases.foreseeing import seen_by_step
 from controller.releases.questions import explain, verdict_sentence
 from controller.settings import Temporal
@@ -74,7 +76,7 @@ class Renderer:
 
 
 def verdict(release: Release) -> dict[str, Any] | None:
-    """Return the newest verdict: decision, ground, one sentence, and the numbers it stands on."""
+    """Return the newest verdict: decision, ground, a sentence, what its odds are made of, and the numbers."""
     found = release.verdict
     if found is None:
         return None
@@ -82,6 +84,7 @@ def verdict(release: Release) -> dict[str, Any] | None:
         "decision": found.decision.value,
         "ground": found.ground.value,
         "sentence": verdict_sentence(release),
+        "attribution": attribution(found),
         "numbers": {
             "canary_total": found.canary_total,
             "canary_failed": found.canary_failed,
@@ -93,6 +96,10 @@ def verdict(release: Release) -> dict[str, Any] | None:
             "look": found.look,
             "odds": found.odds,
             "proof": found.proof,
+            "metric": found.metric,
+            "slower_than_s": found.slower_than_s,
+            "instance": found.instance or None,
+            "parts": [{"metric": one.metric, "odds": one.odds, "part": one.part} for one in found.parts],
         },
     }
 
@@ -137,6 +144,12 @@ def target(found: Target) -> dict[str, Any]:
         "workloads": found.workloads,
         "plan": write_plan(found.plan) if found.plan else None,
         "policy": write_policy(found.policy) if found.policy else None,
+        "shield": found.shield,
+        "identity": write_identity(found.identity),
+        "matches": [write_match(one) for one in found.matches],
+        "mirror": write_mirror(found.mirror),
+        "preview": found.preview,
+        "timeout_s": found.timeout_s,
     }
 
 

@@ -14,10 +14,11 @@ from starlette.requests import Request
 from controller.api.problems import correlation_of
 from controller.errors import InvalidInput
 from controller.model.plan import Plan, Policy
-from controller.model.target import DEFAULT_ENVIRONMENT, Protocol, Target
+from controller.model.target import DEFAULT_ENVIRONMENT, LONGEST_TIMEOUT_S, Protocol, Target
 from controller.plans import ready
 from controller.plans.schema import PlanShape, PolicyShape, to_plan, to_policy
 from controller.plans.text import parse
+from controller.plans.traffic import IdentityShape, Matches, MirrorShape
 from controller.plans.validation import NAME, VERSION, VISIBLE, Shape, Strict, validate
 from controller.releases.request import Caller, StartRequest
 
@@ -77,6 +78,19 @@ class TargetShape(Strict):
     workloads: Annotated[str, Field(max_length=63)] = "external"
     plan: PlanChoice | None = None
     policy: PolicyChoice | None = None
+    shield: Annotated[
+        bool,
+        Field(description="Stable answers the safe requests that the canary fails; they count as failed."),
+    ] = True
+    identity: IdentityShape | None = None
+    matches: Matches
+    mirror: MirrorShape | None = None
+    preview: Annotated[
+        bool, Field(description="Trusted callers reach any version by the header x-serinus-version.")
+    ] = False
+    timeout_s: Annotated[
+        float, Field(ge=0, le=LONGEST_TIMEOUT_S, description="For a whole answer; 0: no limit, for streams.")
+    ] = 30.0
 
     def target(self, name: str) -> Target:
         """Return the target it declares.
@@ -96,6 +110,12 @@ class TargetShape(Strict):
             workloads=self.workloads,
             plan=_plan(self.plan),
             policy=_policy(self.policy),
+            shield=self.shield,
+            identity=self.identity.identity() if self.identity else None,
+            matches=tuple(one.match() for one in self.matches),
+            mirror=self.mirror.mirror() if self.mirror else None,
+            preview=self.preview,
+            timeout_s=self.timeout_s,
         )
 
 

@@ -45,10 +45,10 @@ def explain(
 
 def lines(release: dict[str, Any], events: list[dict[str, Any]]) -> list[str]:
     """Return what is said: the sentence, the numbers below it, and the steps."""
-    numbers = (release.get("verdict") or {}).get("numbers") or {}
+    verdict = release.get("verdict") or {}
     return [
         f"{release['target']} {release['stable']} -> {release['version']}: {watch.ending(release)}",
-        *_evidence(numbers),
+        *_evidence(verdict.get("numbers") or {}, verdict.get("attribution")),
         *(
             f"{str(one.get('at', ''))[11:19]}  {one.get('kind', ''):<20} {one.get('text', '')}"
             for one in events
@@ -56,12 +56,16 @@ def lines(release: dict[str, Any], events: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _evidence(numbers: dict[str, Any]) -> list[str]:
+def _evidence(numbers: dict[str, Any], attribution: str | None) -> list[str]:
     from controller.model.verdict import to_one
 
     found = []
     if numbers.get("odds") is not None:
         found.append(f"odds against a tolerable canary: {to_one(numbers['odds'])}")
+    if attribution:
+        found.append(attribution)
+    if numbers.get("instance"):
+        found.append(f"blamed instance: {numbers['instance']}")
     if numbers.get("proof") is not None:
         found.append(f"proof in this step that it is acceptable: {to_one(numbers['proof'])}")
     if numbers.get("look"):

@@ -29,6 +29,7 @@ MODULES = (
     "controller.cli.replay",
     "controller.cli.policy",
     "controller.cli.processes",
+    "controller.cli.router",
 )
 PACKAGES = ("controller", "workflows", "services")
 

@@ -36,8 +36,10 @@ log = observability.logger(__name__)
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the commands; the router's is in `controller.cli.router`, because it has one of its own below it."""
     for name, (about, _) in PROCESSES.items():
+        if name == "router":
+            continue
         app.command(name, help=about)(_command(name))
 
 

@@ -83,6 +83,7 @@ def _document(recording: Recording, found: Replayed, policy: str) -> dict[str, A
         "is_waiting": found.is_waiting,
         "reason": found.reason,
         "damaged": recording.damaged,
+        "notes": list(found.notes),
         "earned": [_judged(one) for one in found.earned],
         "looks": [_judged(one) for one in found.judged],
     }
@@ -93,6 +94,8 @@ def _judged(one: Judged) -> dict[str, Any]:
 
 
 def _lines(recording: Recording, found: Replayed, policy: str) -> list[str]:
+    from controller.model.verdict import attribution
+
     heading, looks = recording.heading, recording.looks
     steps = heading.plan.steps
     lines = [
@@ -103,13 +106,19 @@ def _lines(recording: Recording, found: Replayed, policy: str) -> list[str]:
         lines.append(f"note: the record begins at look {looks[0].look.id}; what was known before is missing")
     if recording.damaged:
         lines.append(f"note: {recording.damaged} damaged lines are left out")
+    lines += [f"note: {one}" for one in found.notes]
     lines += [
         f"step {one.step + 1} ({steps[one.step].share / 100:g} %) earned after {one.step_s:.0f} s: "
         f"{one.verdict.ground.value}, look {one.look}"
         for one in found.earned
     ]
     last = found.judged[-1]
-    return [*lines, f"{_end(found)} after {last.at_s:.0f} s, look {last.look}: {found.reason}"]
+    made_of = attribution(last.verdict)
+    return [
+        *lines,
+        f"{_end(found)} after {last.at_s:.0f} s, look {last.look}: {found.reason}",
+        *([made_of] if made_of else ()),
+    ]
 
 
 def _end(found: Replayed) -> str:

@@ -6,7 +6,6 @@ their wheels, executed directly and not through a Python wrapper: a signal then 
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import sysconfig
@@ -80,31 +79,25 @@ def temporal(site: Site) -> Part:
 
 def envoy(site: Site) -> Part:
     """Return the edge proxy."""
-    from controller.routing.envoy.bootstrap import envoy_arguments, envoy_bootstrap
+    from controller.routing.envoy.bootfile import boot_files
+    from controller.routing.envoy.bootstrap import envoy_arguments
 
     settings = site.settings
-    private_folder(site.envoy_config.parent)
+    boot = boot_files(settings)
+    private_folder(boot.bootstrap.parent)
 
-    def write_config() -> None:
-        config = envoy_bootstrap(
-            node_id="serinus-embedded",
-            listen_host=LOOPBACK,
-            listen_port=settings.envoy.port,
-            xds_socket=settings.xds_socket,
-            admin_socket=settings.admin_socket,
-            access_log=settings.access_log,
-        )
+    def prepare() -> None:
         settings.admin_socket.unlink(missing_ok=True)
-        site.envoy_config.write_text(json.dumps(config))
+        boot.refresh()
 
     return Part(
         "envoy",
-        tuple(envoy_arguments(site.envoy_config)),
+        tuple(envoy_arguments(boot.bootstrap)),
         site.environment,
         probe=answers(Address(socket=settings.admin_socket), "/ready"),
         rank=RANK_EDGE,
         grace_s=2.0,
-        prepare=write_config,
+        prepare=prepare,
     )
 
 

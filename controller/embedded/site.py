@@ -34,11 +34,6 @@ class Site:
         return self.settings.sockets / "launcher.sock"
 
     @property
-    def envoy_config(self) -> Path:
-        """Envoy's bootstrap file, written before each of its starts."""
-        return self.settings.state_dir / "envoy" / "bootstrap.json"
-
-    @property
     def temporal_port(self) -> int:
         """Of Temporal's gRPC frontend."""
         return self.ports.taken()["temporal"]

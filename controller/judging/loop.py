@@ -15,6 +15,7 @@ from typing import cast
 from controller.analysis.beginning import begin_release
 from controller.analysis.engine import begin_step, judge
 from controller.errors import EpochConflict, LeaseHeld, ReleaseClosed, RouterUnavailable, StoreUnavailable
+from controller.judging.alarms import WAITING, Watch
 from controller.judging.clock import Clock
 from controller.judging.ending import has_waited_long, is_earned, is_overdue
 from controller.judging.looking import Eye
@@ -52,6 +53,10 @@ def _not_kept(order: StepOrder, look: Look) -> None:
     """Keep no record of a look."""
 
 
+async def _not_told(order: StepOrder, trouble: str, verdict: Verdict, reason: str) -> None:
+    """Tell nobody of a trouble."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What a judge works with.
@@ -65,6 +70,7 @@ class Tools:
         rhythm: How often and how long.
         record: Told each look before it is judged, with an order whose evidence is what the judge began with. Must
             neither wait nor raise.
+        alarm: Told a trouble that has become news: order, its stable name, verdict, and one sentence. Must not raise.
     """
 
     keeper: LeaseKeeper
@@ -74,6 +80,7 @@ class Tools:
     report: Callable[[Progress], Awaitable[None]]
     rhythm: Rhythm
     record: Callable[[StepOrder, Look], None] = _not_kept
+    alarm: Callable[[StepOrder, str, Verdict, str], Awaitable[None]] = _not_told
 
 
 class Judge:
@@ -132,6 +139,8 @@ class _Run:
         self._checkpoint = checkpoint
         self._holding: Holding | None = None
         self._is_applied = False
+        self._watch = Watch()
+        self._has_looked = False
         self.evidence = evidence
 
     @property
@@ -164,6 +173,15 @@ class _Run:
             )
         except StoreUnavailable as error:
             log.warning("progress_not_kept", release=self._order.release.id, reason=error.message)
+        for trouble in self._news(verdict):
+            await self._tools.alarm(self._order, trouble, verdict, self._sentence(verdict))
+
+    def _news(self, verdict: Verdict) -> list[str]:
+        """Return the troubles that have become news with this look."""
+        found = self._watch.after(verdict)
+        is_first, self._has_looked = not self._has_looked, True
+        waits = [WAITING] if self._order.is_waiting and is_first else []
+        return [*waits, found] if found else waits
 
     async def _look(self) -> Verdict:
         release = self._order.release

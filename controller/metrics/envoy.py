@@ -13,7 +13,11 @@ from controller.metrics.port import MetricCapabilities, MetricSource
 from controller.model.look import History, Reading, SourceState
 from controller.model.target import Target, TargetKey
 
-CAPABILITIES = MetricCapabilities(is_exact=True, has_instances=True, has_latency=False, delay_s=1.0)
+CAPABILITIES = MetricCapabilities(
+    is_exact=True, has_instances=True, has_latency=True, largest_group=1, delay_s=1.0
+)
+"""A group of one: the edge repeats a request only when it reached no service, and takes each try that it repeated out
+of what failed. So one failure of a service is one count. (Repeats of the callers are requests like any other.)"""
 
 
 class EnvoySource(MetricSource):
@@ -55,5 +59,5 @@ class EnvoySource(MetricSource):
             raise SourceUnavailable(f"the edge's history of {target.key} cannot be read: {error}") from error
 
     def capabilities(self) -> MetricCapabilities:
-        """Exact counts by instance, a second old at most, without latencies."""
+        """Exact counts by instance and latencies, a second old at most; no repeats of our own among them."""
         return CAPABILITIES

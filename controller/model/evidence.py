@@ -117,6 +117,21 @@ class Darkness:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """Two running bets on the observed split.
+
+    Args:
+        low: Nats won on "the canary gets less than a third of its share", in this run.
+        high: Nats won on "it gets more than three times its share", likewise.
+        runs: Which run of the release this is, from 1.
+    """
+
+    low: float = 0.0
+    high: float = 0.0
+    runs: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Pace:
     """Requests and failures of both arms, forgotten with a mean age of one and of five minutes."""
 
@@ -147,6 +162,7 @@ class Evidence:
         share: The canary's share in this step.
         hanging: Looks in a row at which far more requests were in flight on the canary than its share explains.
         darkness: Whether the canary gets anything at all.
+        split: Whether it gets about its share.
         pace: How both arms have been failing lately.
         stable_over: The newest cumulative reading of stable's slow requests; None before the first.
         canary_over: Likewise.
@@ -175,6 +191,7 @@ class Evidence:
     share: BasisPoints = NOTHING
     hanging: int = 0
     darkness: Darkness = Darkness()
+    split: Split = Split()
     pace: Pace = Pace()
     stable_over: Exceedance | None = None
     canary_over: Exceedance | None = None

@@ -129,7 +129,8 @@ class History:
     @property
     def buckets(self) -> tuple[int, ...]:
         """Requests of the whole window by how long they took."""
-        return tuple(sum(column) for column in zip(*self.bucket_minutes, strict=True))
+        rows = self.bucket_minutes or ((0,) * (len(self.bounds_s) + 1 if self.bounds_s else 0),)
+        return tuple(sum(column) for column in zip(*rows, strict=True))
 
     @property
     def requests_per_s(self) -> float:

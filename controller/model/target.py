@@ -12,6 +12,7 @@ from typing import Literal, NewType
 
 from controller.errors import InvalidInput, NotFound
 from controller.model.plan import Plan, Policy
+from controller.model.traffic import MOST_MATCHES, Identity, Match, Mirror
 
 TargetKey = NewType("TargetKey", str)
 """`<environment>.<name>`: unique among all targets; both halves are free of dots."""
@@ -19,6 +20,7 @@ TargetKey = NewType("TargetKey", str)
 Protocol = Literal["http1", "http2"]
 
 DEFAULT_ENVIRONMENT = "local"
+LONGEST_TIMEOUT_S = 3_600
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 VERSION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
@@ -56,6 +58,14 @@ class Target:
         workloads: Name of the adapter that starts and stops versions: `external` (somebody else does) or `embedded`.
         plan: Used when a release names none.
         policy: Used when a release names none.
+        shield: A safe request (GET, HEAD, OPTIONS) that the canary fails is answered by stable instead, and any request
+            that never reached the canary. It counts as failed all the same.
+        identity: Keeps a user on one side; None draws each request by itself.
+        matches: Only requests that fit one of them may meet a canary; empty lets all.
+        mirror: Copies of stable's requests to another version.
+        timeout_s: How long an answer may take as a whole, seconds, at most 3 600; 0: no limit, for services that stream
+            (such a stream may then be silent for an hour, others for a minute).
+        preview: Callers that the edge trusts reach any version by naming it in the header `x-serinus-version`.
     """
 
     name: str
@@ -67,6 +77,12 @@ class Target:
     workloads: str = "external"
     plan: Plan | None = None
     policy: Policy | None = None
+    shield: bool = True
+    identity: Identity | None = None
+    matches: tuple[Match, ...] = ()
+    mirror: Mirror | None = None
+    preview: bool = False
+    timeout_s: float = 30.0
 
     def __post_init__(self) -> None:
         _matches(NAME, self.name, "lower-case letters, digits and hyphens, at most 63", "name")
@@ -89,6 +105,15 @@ class Target:
                 _check_address(address)
         if self.stable not in self.versions:
             raise InvalidInput("expected one of the declared versions", field="stable")
+        self._check_traffic()
+
+    def _check_traffic(self) -> None:
+        if len(self.matches) > MOST_MATCHES:
+            raise InvalidInput(f"expected at most {MOST_MATCHES} matches", field="matches")
+        if self.mirror is not None and self.mirror.version not in self.versions:
+            raise InvalidInput("expected one of the declared versions", field="mirror.version")
+        if not 0 <= self.timeout_s <= LONGEST_TIMEOUT_S:
+            raise InvalidInput(f"expected 0 to {LONGEST_TIMEOUT_S} seconds", field="timeout_s")
 
     @property
     def key(self) -> TargetKey:

@@ -41,6 +41,7 @@ class Ground(StrEnum):
     ONE_BAD_INSTANCE = "one_bad_instance"
     LEANING = "leaning_against_canary"
     CANARY_DARK = "canary_dark"
+    SPLIT_MISMATCH = "split_mismatch"
     WARMING_UP = "warming_up"
     COLLECTING = "collecting"
     NO_TRAFFIC = "no_traffic"
@@ -123,6 +124,27 @@ def to_one(odds: float | None) -> str:
     return f"{odds:.3g} to 1" if odds >= 1 else f"1 to {1 / max(odds, 1e-6):.3g}"
 
 
+TELLING = 0.005
+"""Of the odds; a smaller part rounds to 0 % and is not said."""
+
+
+def attribution(verdict: Verdict) -> str:
+    """Say what the odds are made of: `latency p99 makes 97 % of these odds, errors 3 %`.
+
+    Empty when there is one metric only, or when the odds are not against the canary: then nothing has to be explained.
+    """
+    if not verdict.parts or verdict.odds is None or verdict.odds <= 1.0:
+        return ""
+    told = sorted(verdict.parts, key=lambda one: -one.part)
+    first, *others = [one for one in told if one.part >= TELLING] or told[:1]
+    said = [f"{first.metric} makes {_percent(first.part)} of these odds"]
+    return ", ".join([*said, *(f"{one.metric} {_percent(one.part)}" for one in others)])
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.0f} %"
+
+
 def _counts(verdict: Verdict, canary: str, stable: str) -> str:
     """Say both arms' numbers: what failed, or what took longer than the bound."""
     canary_part, stable_part = (
@@ -162,6 +184,8 @@ def sentence(verdict: Verdict, *, target: str, canary: str, stable: str) -> str:
         Ground.ONE_BAD_INSTANCE: f"{counts}: {odds}, but only because of {verdict.instance}: replace that instance",
         Ground.LEANING: f"{counts}: {odds}, too much to go on",
         Ground.CANARY_DARK: f"{target} {canary} gets no requests although it has a share: the split does not work",
+        Ground.SPLIT_MISMATCH: f"{target} {canary} got {verdict.canary_total} of "
+        f"{verdict.canary_total + verdict.stable_total} requests, far from its share: the split does not work",
         Ground.WARMING_UP: f"{counts}: still warming up",
         Ground.COLLECTING: f"{counts}: not enough seen yet",
         Ground.NO_TRAFFIC: f"{target} {canary} got {verdict.canary_total} requests: too few to judge",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from controller.errors import InvalidInput
 
-GRID_POINTS = 6
+GRID_POINTS = 7
 START_MASS = 0.6
 """Wealth bet from the first look on: with less, 20 to 100 % errors need a third look."""
 
@@ -83,7 +83,8 @@ class Odds:
         predictor: Of stable's failing rate.
         stable: Counted and not bet yet, because one arm had no request.
         canary: Likewise.
-        step_requests: Canary requests bet on in this step.
+        step_stable: Stable requests bet on in this step.
+        step_canary: Likewise of the canary.
         lowest: The least odds so far.
         since_s: Judged time at which they were last (nearly) so low: what came since is what the odds stand on; seconds.
         since_stable: Counted since then.
@@ -95,8 +96,14 @@ class Odds:
     predictor: Predictor = Predictor()
     stable: Tally = Tally()
     canary: Tally = Tally()
-    step_requests: int = 0
+    step_stable: Tally = Tally()
+    step_canary: Tally = Tally()
     lowest: float = 1.0
     since_s: float = 0.0
     since_stable: Tally = Tally()
     since_canary: Tally = Tally()
+
+    @property
+    def step_requests(self) -> int:
+        """Canary requests bet on in this step."""
+        return self.step_canary.total

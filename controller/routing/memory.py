@@ -7,29 +7,41 @@ moment; it can be slow, lie, refuse and apply half, when it is told to.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controller.errors import DataPlaneRefused
 from controller.model.lease import Node
 from controller.model.look import Arm, History, Instance, Reading, SourceState
 from controller.model.share import EVERYTHING
 from controller.model.target import Target, TargetKey
+from controller.model.wealth import Tally
+from controller.routing.past import Past
 from controller.routing.port import DataPlane, PlaneCapabilities, Shares
 
-SAMPLES = 3_600
+BOUNDS_S = (0.01, 0.1, 1.0)
+"""Latency buckets, seconds: enough for a test."""
 
 Answers = Callable[[str], bool]
 """Says for a version whether its next request is answered well."""
+Times = Callable[[str], float]
+"""Says for a version how long its next request takes, seconds."""
 
 
 @dataclass(slots=True)
 class _Served:
     total: int = 0
     failed: int = 0
-    in_flight: int = 0
-    samples: deque[tuple[float, int, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    instances: dict[str, Tally] = field(default_factory=dict)
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
+
+    def add(self, instances: Mapping[str, Tally], buckets: Sequence[int]) -> None:
+        for name, more in instances.items():
+            self.total, self.failed = self.total + more.total, self.failed + more.failed
+            self.instances[name] = self.instances.get(name, Tally()) + more
+        self.buckets = [one + more for one, more in zip(self.buckets, buckets, strict=True)]
 
 
 @dataclass(slots=True)
@@ -79,12 +91,16 @@ class MemoryPlane(DataPlane):
         self.pushes = 0
         self.renewals = 0
         self.generation = "memory-1"
+        self.instances: dict[str, int] = {}
+        """How many instances a version has, where it is not one; its requests go to them in turn."""
         self._clock = clock
         self._sleep = sleep or asyncio.sleep
         self._shares: Callable[[], Mapping[TargetKey, Shares]] = dict
         self._applied: Mapping[TargetKey, Shares] = {}
         self._targets: dict[TargetKey, Target] = {}
         self._served: dict[tuple[TargetKey, str], _Served] = {}
+        self._past = Past()
+        self._served_at: dict[TargetKey, float] = {}
         self._debts: dict[TargetKey, int] = {}
 
     async def start(self, shares: Callable[[], Mapping[TargetKey, Shares]]) -> None:
@@ -98,6 +114,10 @@ class MemoryPlane(DataPlane):
             raise DataPlaneRefused(f"the proxy refused the configuration: {self.mischief.refusal}")
         await self._wait()
         if not self.mischief.is_deaf:
+            for target in targets:
+                before = self._targets.get(target.key, target).stable
+                if before != target.stable:
+                    self._past.retire(target.key, before, f"{target.key}/{before}")
             self._targets = {target.key: target for target in targets}
             self._apply()
 
@@ -130,22 +150,20 @@ class MemoryPlane(DataPlane):
             version: Arm(
                 total=served.total,
                 failed=served.failed,
-                in_flight=served.in_flight,
-                instances=(Instance(f"{version}-0", served.total, served.failed, served.in_flight),),
+                instances=tuple(
+                    Instance(name, one.total, one.failed) for name, one in served.instances.items()
+                ),
+                buckets=tuple(served.buckets),
             )
             for (key, version), served in self._served.items()
             if key == target.key
         }
-        return Reading(self.generation, self.mischief.source, self.mischief.age_s, arms)
+        return Reading(self.generation, self.mischief.source, self.mischief.age_s, arms, BOUNDS_S)
 
     def history(self, target: Target, version: str, window_s: float) -> History:
         """Return what `serve` counted in the newest `window_s` seconds of the clock."""
-        served = self._served.get((target.key, version))
-        if served is None or window_s <= 0:
-            return History(window_s=0.0, total=0, failed=0)
-        now_s, newest = self._clock(), served.samples[-1]
-        since = next((one for one in served.samples if one[0] >= now_s - window_s), newest)
-        return History(newest[0] - since[0], newest[1] - since[1], newest[2] - since[2])
+        known = self._past.of(f"{target.key}/{version}").history(window_s, self._clock(), BOUNDS_S)
+        return replace(known, earlier=self._past.earlier_than(target.key, version))
 
     def capabilities(self) -> PlaneCapabilities:
         """Say what this plane can do."""
@@ -157,29 +175,53 @@ class MemoryPlane(DataPlane):
             return None
         return self._applied.get(target)
 
-    def serve(self, target: TargetKey, requests: int, answers: Answers = lambda version: True) -> None:
+    def serve(
+        self,
+        target: TargetKey,
+        requests: int,
+        answers: Answers = lambda version: True,
+        times_s: Times = lambda version: 0.0,
+    ) -> None:
         """Send requests through the split that is applied now: spread evenly, nothing is random.
 
         Args:
             target: Whose.
             requests: How many.
             answers: Says for a version whether its next request is answered well.
+            times_s: Says for a version how long its next request takes, seconds.
         """
-        declared, share = self._targets[target], self.share_of(target)
+        declared = self._targets[target]
+        counts: dict[str, Counter[tuple[str, bool]]] = {version: Counter() for version in declared.versions}
+        buckets = {version: [0] * (len(BOUNDS_S) + 1) for version in declared.versions}
         for _ in range(requests):
-            version = declared.stable
-            if share is not None:
-                # Error diffusion: the canary gets exactly its part, one request at most away from it.
-                debt = self._debts.get(target, 0) + round(share.share * self.mischief.applies)
-                if debt >= EVERYTHING:
-                    version, debt = share.version, debt - EVERYTHING
-                self._debts[target] = debt
-            served = self._served.setdefault((target, version), _Served())
-            served.total += 1
-            served.failed += not answers(version)
-        for version in declared.versions:
-            served = self._served.setdefault((target, version), _Served())
-            served.samples.append((self._clock(), served.total, served.failed))
+            version = self._drawn(declared)
+            turn = counts[version].total() % self.instances.get(version, 1)
+            counts[version][f"{version}-{turn}", answers(version)] += 1
+            buckets[version][bisect_right(BOUNDS_S, times_s(version))] += 1
+        took_s = self._clock() - self._served_at.get(target, self._clock())
+        is_first = target not in self._served_at
+        self._served_at[target] = self._clock()
+        for version, counted in counts.items():
+            instances: dict[str, Tally] = {}
+            for (name, is_well), number in counted.items():
+                more = Tally(number, 0 if is_well else number)
+                instances[name] = instances.get(name, Tally()) + more
+            self._served.setdefault((target, version), _Served()).add(instances, buckets[version])
+            if not is_first:  # what was served before the clock was first looked at has no length
+                total = sum(instances.values(), Tally())
+                past = self._past.of(f"{target}/{version}")
+                past.add(self._clock(), took_s, total, instances, buckets[version])
+
+    def _drawn(self, target: Target) -> str:
+        """Return the version of the next request: the canary gets exactly its part, one request at most away from it."""
+        share = self.share_of(target.key)
+        if share is None:
+            return target.stable
+        # Error diffusion.
+        debt = self._debts.get(target.key, 0) + round(share.share * self.mischief.applies)
+        is_canary = debt >= EVERYTHING
+        self._debts[target.key] = debt - EVERYTHING if is_canary else debt
+        return share.version if is_canary else target.stable
 
     def restart(self) -> None:
         """Begin to count from zero under another generation, as a restarted reader does."""

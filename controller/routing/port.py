@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from controller.errors import InvalidInput
 from controller.model.lease import (
     Closure,
     ClosureKind,
@@ -21,6 +22,7 @@ from controller.model.lease import (
     RenewalAnswer,
 )
 from controller.model.look import History, Reading
+from controller.model.share import basis_points
 from controller.model.target import Target, TargetKey
 from controller.model.verdict import Verdict
 
@@ -112,6 +114,9 @@ class LeaseKeeper(ABC):
     async def history(self, target: TargetKey, version: str, window_s: float) -> History:
         """Return what a version served lately; a shorter window than asked for when less is known.
 
+        A window of a minute or more comes by minute and instance, with latencies and the instances of versions that
+        were stable before. An hour is known at most; it outlives the router, the time while none ran is left out.
+
         Raises:
             NotFound: The target is not declared.
         """
@@ -128,11 +133,19 @@ class Shares:
         version: The canary.
         release: Whose; also the seed of the draw, so that each release gets a fresh set of requests.
         share: Basis points, above 0.
+
+    Raises:
+        InvalidInput: The share is not a whole number from 1 to 10 000.
     """
 
     version: str
     release: str
     share: int
+
+    def __post_init__(self) -> None:
+        # The last gate before bytes: a proxy takes every number, and a wrong one can mean all traffic.
+        if basis_points(self.share) == 0:
+            raise InvalidInput("a share of 0 is said by leaving it out", field="share")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +212,7 @@ class DataPlane(ABC):
 
     @abstractmethod
     def history(self, target: Target, version: str, window_s: float) -> History:
-        """Return what a version served lately. Never blocks."""
+        """Return what a version served lately, and the instances of versions that were stable before. Never blocks."""
 
     @abstractmethod
     def capabilities(self) -> PlaneCapabilities:

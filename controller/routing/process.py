@@ -81,10 +81,14 @@ def _plane(settings: Settings) -> DataPlane:
     made = registry.load("data_plane", settings.router.data_plane)
     plane: DataPlane
     if settings.router.data_plane == "envoy":
+        from controller.routing.envoy.bootfile import boot_files
+
         plane = made(
             xds_socket=settings.xds_socket,
             admin_socket=settings.admin_socket,
             layer_ttl_s=settings.router.layer_ttl_s,
+            history=settings.state_dir / "router" / "history.db",
+            boot=boot_files(settings),
         )
     else:
         plane = made()

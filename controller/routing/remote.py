@@ -123,8 +123,7 @@ class RemoteKeeper(LeaseKeeper):
     async def history(self, target: TargetKey, version: str, window_s: float) -> History:
         """Return what a version served lately."""
         request = wire.HistoryRequest(target=target, version=version, window_s=window_s)
-        found = await self._call("History", request, wire.HistoryAnswer, QUICK_S)
-        return History(window_s=found.window_s, total=found.total, failed=found.failed)
+        return codec.history_from_wire(await self._call("History", request, wire.HistoryAnswer, QUICK_S))
 
     async def aclose(self) -> None:
         """Close the channel. Idempotent; a later call opens a new one."""

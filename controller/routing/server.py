@@ -160,7 +160,7 @@ class RouterServer:
     async def _history(self, message: wire.HistoryRequest) -> Message:
         target = TargetKey(message.target)
         found = await self._keeper.history(target, message.version, message.window_s)
-        return wire.HistoryAnswer(window_s=found.window_s, total=found.total, failed=found.failed)
+        return codec.history_to_wire(found)
 
 
 def _status(error: SerinusError) -> grpc.StatusCode:

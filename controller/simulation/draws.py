@@ -1,13 +1,15 @@
 """Exact random counts from the standard library's generator: how many of n, and how many in a while.
 
-Python 3.11 has no binomial draw. Both functions halve the problem with an order statistic (a beta or gamma draw) until
+Python 3.11 has no binomial draw. Two functions halve the problem with an order statistic (a beta or gamma draw) until
 a few successes are left to be counted one by one: exact in distribution, a few microseconds for any n (Ahrens and
-Dieter, Computing 12, 1974, sections 5 and 4). Before it: a seed. After it: `controller.simulation.world`.
+Dieter, Computing 12, 1974, sections 5 and 4). The other two draw many counts as binomials one after the other. Before
+it: a seed. After it: `controller.simulation.serving`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from random import Random
 
 FEW = 12.0
@@ -41,6 +43,38 @@ def poisson(random: Random, mean: float) -> int:
     at = random.expovariate(1.0)
     while at <= mean:
         found, at = found + 1, at + random.expovariate(1.0)
+    return found
+
+
+def multinomial(random: Random, n: int, parts: Sequence[float]) -> list[int]:
+    """Draw how n requests fall into places that are reached with these parts; halves with nothing in them cost nothing.
+
+    Args:
+        random: Where chance comes from.
+        n: Requests.
+        parts: At least one, none below 0, together above 0; only their proportions matter.
+    """
+    if len(parts) == 1 or n == 0:
+        return [n, *[0] * (len(parts) - 1)]
+    middle = len(parts) // 2
+    left, right = sum(parts[:middle]), sum(parts[middle:])
+    ahead = binomial(random, n, left / (left + right)) if left + right > 0.0 else 0
+    return [*multinomial(random, ahead, parts[:middle]), *multinomial(random, n - ahead, parts[middle:])]
+
+
+def nested(random: Random, n: int, parts: Sequence[float]) -> list[int]:
+    """Draw how many of n requests are above each of growing bounds.
+
+    Args:
+        random: Where chance comes from.
+        n: Requests.
+        parts: That are above each bound, 0 to 1, never growing.
+    """
+    found, before = [], 1.0
+    for part in parts:
+        n = binomial(random, n, min(part / before, 1.0)) if before > 0.0 else 0
+        found.append(n)
+        before = part
     return found
 
 

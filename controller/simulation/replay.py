@@ -1,19 +1,22 @@
 """Recorded looks under a policy: what it would have said at each of them, and when it would have ended the release.
 
 Before it: `controller.judging.lines.read`. After it: `serinus replay`. The shares are those that were; a policy that
-would have left a step earlier is still shown the rest of that step, so that nothing that was seen is thrown away.
+would have left a step earlier is still shown the rest of that step, so that nothing that was seen is thrown away. What
+was frozen when the release began is taken from the heading: another policy begins with the same knowledge.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from controller.analysis.beginning import begin
+from controller.analysis.beginning import begin, unjudged
 from controller.analysis.engine import begin_step, judge
-from controller.judging.ending import is_earned, is_overdue
+from controller.judging.ending import has_waited_long, is_earned, is_overdue
 from controller.model.machine import Event, Happening, Phase, Position, advance
-from controller.model.plan import Policy
-from controller.model.recording import Recorded, Recording
+from controller.model.metric import Metric, MetricKind
+from controller.model.plan import JudgeKind, Policy
+from controller.model.recording import Heading, Recorded, Recording
 from controller.model.release import Outcome
 from controller.model.verdict import Decision, Verdict, sentence
 
@@ -48,6 +51,7 @@ class Replayed:
             before the policy is done, or when it would wait for a person.
         is_waiting: It would wait for a person.
         reason: One sentence with numbers about the end.
+        notes: What the policy asks for and the recording cannot answer, a sentence each.
     """
 
     judged: tuple[Judged, ...]
@@ -55,6 +59,7 @@ class Replayed:
     outcome: Outcome | None
     is_waiting: bool
     reason: str
+    notes: tuple[str, ...] = ()
 
 
 def replay(recording: Recording, policy: Policy | None = None) -> Replayed:
@@ -86,13 +91,15 @@ class _Replay:
             if self._at.phase is not Phase.STEPPING:
                 break
         at = self._at
-        is_through = at.outcome is None and len(self._recording.heading.plan.steps) - 1 in self._earned
+        is_earned = at.outcome is None and len(self._recording.heading.plan.steps) - 1 in self._earned
+        is_through = is_earned or at.phase is Phase.PROMOTING
         return Replayed(
             judged=tuple(self._judged),
             earned=tuple(self._earned.values()),
             outcome=Outcome.PROMOTED if is_through else at.outcome,
-            is_waiting=at.is_waiting and not is_through,
+            is_waiting=at.is_waiting and at.outcome is None and not is_through,
             reason=at.reason or self._sentence(self._judged[-1].verdict),
+            notes=_notes(self._policy, self._recording.heading),
         )
 
     def _go_to(self, step: int) -> None:
@@ -109,7 +116,10 @@ class _Replay:
         self._judged.append(judged)
         if verdict.decision is Decision.FAIL:
             self._happen(Happening.STEP_FAILED, verdict)
-        elif recorded.is_open or recorded.step in self._earned or self._at.is_waiting:
+        elif self._at.is_waiting:
+            if has_waited_long(step, self._policy, evidence.step_s):
+                self._happen(Happening.STEP_UNDECIDED, verdict)
+        elif recorded.is_open or recorded.step in self._earned:
             return
         elif not is_first and is_earned(step, verdict, evidence.step_s):
             self._earned[recorded.step] = judged
@@ -130,3 +140,38 @@ class _Replay:
             canary=heading.version,
             stable=heading.stable,
         )
+
+
+def _notes(policy: Policy, heading: Heading) -> tuple[str, ...]:
+    """Say where a policy's latency ladder and the bounds at which the looks were counted do not fit together."""
+    metric = _latency(policy)
+    if metric is None or policy.judge is not JudgeKind.EVIDENCE:
+        return ()
+    recorded = [one.quantile for one in heading.start.rungs]
+    left = [one.quantile for one in unjudged(policy, heading.start)]
+    wanted = [one.quantile for one in metric.ladder]
+    if not left and _ladder(policy) == _ladder(heading.policy):
+        return ()
+    if not recorded:
+        return ("latency is left out: the looks were recorded without it",)
+    judged = [one for one in recorded if one not in left]
+    missing = [one for one in wanted if one not in judged]
+    if not left and not missing:
+        return ()
+    how = f"judged at {_named(judged)} only" if judged else "left out"
+    return (
+        f"latency is {how}: the looks were counted at {_named(recorded)}, the policy has {_named(wanted)}",
+    )
+
+
+def _latency(policy: Policy) -> Metric | None:
+    return next((one for one in policy.metrics if one.kind is MetricKind.LATENCY), None)
+
+
+def _ladder(policy: Policy) -> tuple[float, ...]:
+    metric = _latency(policy)
+    return () if metric is None else tuple(one.quantile for one in metric.ladder)
+
+
+def _named(quantiles: Iterable[float]) -> str:
+    return ", ".join(f"p{100 * one:g}" for one in dict.fromkeys(quantiles))

@@ -7,14 +7,17 @@ release, whatever else is played.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from controller.model.plan import Plan, Policy
 from controller.model.release import Outcome
+from controller.model.verdict import Ground, Verdict
 from controller.simulation.interval import exact_interval
 from controller.simulation.scene import Scene
+from controller.simulation.tolerance import is_tolerable
 from controller.simulation.world import Run, run
 
 
@@ -37,6 +40,14 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """What made `count` runs end: a metric (`latency p99`) or a ground (`candidate_hanging`)."""
+
+    name: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
     """What many runs say.
 
@@ -44,9 +55,14 @@ class Study:
         is_tolerable: The canary's fault is within what the policy calls tolerable, so that each FAIL is a false one.
         failed: Taken back by a FAIL after the fault began: detections, or false rollbacks of a tolerable canary.
         early: Taken back by a FAIL before the fault began: false rollbacks.
+        failed_by: What all these FAILs stand on, most often first: the metric that makes the largest part of the odds, or
+            the ground of a rail.
         promoted: Fully promoted.
         undecided: Taken back by the policy at a deadline, without a FAIL.
-        waiting: Left waiting for a person.
+        waiting: Taken back because the policy waited for a person and nobody came.
+        bad_instance: Of these two, those whose last verdict blamed one instance only.
+        dark: Likewise: the canary got no requests.
+        burning: Likewise: the whole service failed.
         delay_s: From the fault to the FAIL, seconds.
         delay_requests: Canary requests in that time.
         users_hit: Failing canary requests in that time.
@@ -57,9 +73,13 @@ class Study:
     is_tolerable: bool
     failed: Frequency
     early: Frequency
+    failed_by: tuple[Cause, ...]
     promoted: Frequency
     undecided: Frequency
     waiting: Frequency
+    bad_instance: Frequency
+    dark: Frequency
+    burning: Frequency
     delay_s: Spread
     delay_requests: Spread
     users_hit: Spread
@@ -86,12 +106,6 @@ def seeded(seed: int, number: int) -> Random:
     return Random(f"{seed}:{number}")  # noqa: S311 - a study is repeated, not kept secret
 
 
-def is_tolerable(scene: Scene, policy: Policy) -> bool:
-    """Whether the canary at its worst is within the policy's tolerance."""
-    margin = policy.tolerance.tolerable
-    return scene.canary.rate <= margin.rho * scene.stable_rate + margin.delta
-
-
 def summed_up(runs: Sequence[Run], *, is_tolerable: bool) -> Study:
     """Return what runs of one scene say together."""
     failed = [one for one in runs if one.delay_s is not None and one.delay_s > 0]
@@ -105,15 +119,38 @@ def summed_up(runs: Sequence[Run], *, is_tolerable: bool) -> Study:
         is_tolerable=is_tolerable,
         failed=often(lambda one: one.delay_s is not None and one.delay_s > 0),
         early=often(lambda one: one.delay_s is not None and one.delay_s <= 0),
+        failed_by=_causes(runs),
         promoted=often(lambda one: one.outcome is Outcome.PROMOTED),
-        undecided=often(lambda one: one.outcome is Outcome.ROLLED_BACK and not one.is_failed),
-        waiting=often(lambda one: one.outcome is None),
+        undecided=often(lambda one: _is_undecided(one) and not one.has_waited),
+        waiting=often(lambda one: _is_undecided(one) and one.has_waited),
+        bad_instance=often(lambda one: _ended_on(one, Ground.ONE_BAD_INSTANCE)),
+        dark=often(lambda one: _ended_on(one, Ground.CANARY_DARK)),
+        burning=often(lambda one: _ended_on(one, Ground.SERVICE_BURNING)),
         delay_s=spread([one.delay_s for one in failed if one.delay_s is not None]),
         delay_requests=spread([one.since_fault.total for one in failed]),
         users_hit=spread([one.since_fault.failed for one in failed]),
         promotion_s=spread([one.took_s for one in promoted]),
         example=(failed or list(runs))[0].reason,
     )
+
+
+def _is_undecided(run: Run) -> bool:
+    return run.outcome is Outcome.ROLLED_BACK and not run.is_failed
+
+
+def _ended_on(run: Run, ground: Ground) -> bool:
+    return _is_undecided(run) and run.verdict is not None and run.verdict.ground is ground
+
+
+def _causes(runs: Sequence[Run]) -> tuple[Cause, ...]:
+    found = Counter(_cause(one.verdict) for one in runs if one.is_failed and one.verdict is not None)
+    return tuple(Cause(name, count) for name, count in found.most_common())
+
+
+def _cause(verdict: Verdict) -> str:
+    if verdict.ground is not Ground.ODDS:
+        return verdict.ground.value
+    return max(verdict.parts, key=lambda one: one.part).metric if verdict.parts else verdict.metric
 
 
 def spread(values: Sequence[float]) -> Spread:

@@ -209,8 +209,13 @@ def check_progress(progress: Progress) -> None:
 
 
 def _check_verdict(verdict: Verdict | None) -> None:
-    if verdict is not None:
-        _check_finite("verdict", verdict.limit, verdict.window_s)
+    if verdict is None:
+        return
+    _check_finite(
+        "verdict", verdict.limit, verdict.window_s, verdict.odds, verdict.proof, verdict.slower_than_s
+    )
+    _check_finite("verdict", *(one.odds for one in verdict.parts), *(one.part for one in verdict.parts))
+    _check_texts("verdict", verdict.metric, verdict.instance, *(one.metric for one in verdict.parts))
 
 
 def _check_details(details: Mapping[str, str | int | float | bool | None] | Mapping[str, float]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import pytest
 
@@ -13,6 +14,7 @@ from controller.metrics.memory import MemorySource
 from controller.metrics.port import MetricSource
 from controller.model.look import SourceState
 from controller.model.target import Target
+from controller.model.wealth import Tally
 from tests.controller.routing.keeping import KEY, SHOP, HandClock, open_desk
 
 
@@ -24,6 +26,8 @@ class Bench:
     clock: HandClock
     count: Callable[[int, int], None]
     """Let stable serve so many requests, so many of them failing."""
+    serve: Callable[[dict[str, int], float], None]
+    """Let instances of stable serve so many good requests, each so many seconds long."""
     set_state: Callable[[SourceState, float], None]
     restart: Callable[[], None]
 
@@ -39,10 +43,15 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
         def set_memory(state: SourceState, age_s: float) -> None:
             source.is_down, source.state, source.age_s = state is SourceState.DOWN, state, age_s
 
+        def serve_memory(instances: dict[str, int], took_s: float) -> None:
+            for name, total in instances.items():
+                source.count(KEY, "v1", total=total, instance=name, took_s=took_s)
+
         yield Bench(
             source,
             clock,
             lambda total, failed: source.count(KEY, "v1", total=total, failed=failed),
+            serve_memory,
             set_memory,
             source.restart,
         )
@@ -55,6 +64,10 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
         left = iter([False] * failed + [True] * (total - failed))
         desk.plane.serve(KEY, total, lambda version: next(left))
 
+    def serve(instances: dict[str, int], took_s: float) -> None:
+        desk.plane.instances["v1"] = len(instances)
+        desk.plane.serve(KEY, sum(instances.values()), times_s=lambda version: took_s)
+
     def set_state(state: SourceState, age_s: float) -> None:
         desk.plane.mischief.source, desk.plane.mischief.age_s = state, age_s
 
@@ -62,6 +75,7 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
         EnvoySource(counters=desk.keeper.counters, history=desk.keeper.history),
         desk.clock,
         count,
+        serve,
         set_state,
         desk.plane.restart,
     )
@@ -127,6 +141,50 @@ async def test_history_covers_the_window(bench: Bench) -> None:
     assert (long.window_s, long.total, long.failed) == (20.0, 140, 5)
 
 
+async def test_latencies_are_cumulative_counts(bench: Bench) -> None:
+    """Bounds grow, there is one bucket more than bounds, and each bucket only grows."""
+    readings = []
+    for took_s in (0.0, 0.05, 5.0, 0.05):
+        bench.serve({"a": 10}, took_s)
+        readings.append(await bench.source.read(SHOP))
+
+    buckets = [reading.arms["v1"].buckets for reading in readings]
+    (bounds_s,) = {reading.bounds_s for reading in readings}
+    assert list(bounds_s) == sorted(set(bounds_s))
+    assert {len(one) for one in buckets} == {len(bounds_s) + 1}
+    assert [sum(one) for one in buckets] == [10, 20, 30, 40]
+    assert all(new >= old for two in pairwise(buckets) for old, new in zip(*two, strict=True))
+    assert buckets[-1][-1] == 10  # 5 s are above every bound here
+
+
+async def test_history_tells_minutes_and_instances_apart(bench: Bench) -> None:
+    """One row a minute, one column an instance, empty where one did not serve; everything adds up."""
+    bench.serve({}, 0.0)
+    for instances in ({"a": 30}, {"a": 20, "b": 20}, {"a": 4, "b": 4}):
+        bench.clock.now_s += 60
+        bench.serve(instances, 0.05)
+
+    history = await bench.source.history(SHOP, "v1", 3_600.0)
+
+    assert [[one.total for one in minute] for minute in history.minutes] == [[30, 0], [20, 20], [4, 4]]
+    assert sum(one.total for one in history.instances) == history.total == sum(history.buckets) == 78
+    assert sum(one.failed for one in history.instances) == history.failed == 0
+    assert (history.window_s, len(history.buckets)) == (180.0, len(history.bounds_s) + 1)
+
+
+async def test_history_is_at_most_an_hour_of_minutes(bench: Bench) -> None:
+    """What is older is forgotten, by minute and in the sums alike."""
+    for _ in range(70):
+        bench.clock.now_s += 60
+        bench.count(10, 1)
+
+    history = await bench.source.history(SHOP, "v1", 3_600.0)
+
+    assert len(history.minutes) <= 60
+    assert 590 <= history.total == sum(one.total for one in history.instances) <= 600
+    assert history.failed * 10 == history.total == history.window_s / 60 * 10
+
+
 async def test_nothing_served_is_an_empty_history(bench: Bench) -> None:
     """A version without a request has no window, no requests and no failures."""
     history = await bench.source.history(SHOP, "v3", 60.0)
@@ -135,8 +193,10 @@ async def test_nothing_served_is_an_empty_history(bench: Bench) -> None:
 
 
 async def test_capabilities_are_said(bench: Bench) -> None:
-    """Both sources count every request."""
-    assert bench.source.capabilities().is_exact
+    """Both sources count every request, by instance and latency, and repeat none that was served."""
+    able = bench.source.capabilities()
+
+    assert (able.is_exact, able.has_instances, able.has_latency, able.largest_group) == (True, True, True, 1)
 
 
 async def test_a_target_the_router_forgot_is_a_source_that_is_down() -> None:
@@ -150,4 +210,22 @@ async def test_a_target_the_router_forgot_is_a_source_that_is_down() -> None:
     with pytest.raises(SourceUnavailable):
         await source.history(nobody, "v1", 60.0)
 
+    await desk.keeper.aclose()
+
+
+async def test_history_names_the_instances_of_earlier_versions() -> None:
+    """After a promotion the instances of the version before are told with the new one's history."""
+    desk = await open_desk()
+    await desk.keeper.declare(SHOP)
+    source = EnvoySource(counters=desk.keeper.counters, history=desk.keeper.history)
+    desk.plane.instances["v1"] = 2
+    desk.plane.serve(KEY, 0)
+    desk.clock.now_s += 30
+    desk.plane.serve(KEY, 10)
+    await desk.keeper.promote(KEY, "rel-1", "v2")
+
+    (promoted,) = await desk.keeper.targets()
+    history = await source.history(promoted, "v2", 3_600.0)
+
+    assert (history.total, history.earlier) == (0, (Tally(5), Tally(5)))
     await desk.keeper.aclose()

@@ -24,7 +24,7 @@ from controller.model.release import (
 )
 from controller.model.share import NOTHING, BasisPoints
 from controller.model.target import Target
-from controller.model.verdict import Decision, Ground, Verdict
+from controller.model.verdict import Decision, Ground, Part, Verdict
 from controller.store.memory import MemoryStore
 from controller.store.port import Store
 from controller.store.sql import SqlStore
@@ -632,8 +632,32 @@ async def test_store_number_that_is_none_is_refused(store: Store, number: float)
         await store.record(happened("a"), Change(verdict=replace(FAIL, limit=number)))
     with pytest.raises(InvalidInput):
         await store.report(replace(progress(), verdict=replace(FAIL, window_s=number)))
+    for wrong in (
+        {"odds": number},
+        {"proof": number},
+        {"slower_than_s": number},
+        {"parts": (Part("errors", number, 0.5),)},
+        {"parts": (Part("errors", 2.0, number),)},
+    ):
+        with pytest.raises(InvalidInput):
+            await store.report(replace(progress(), verdict=replace(FAIL, **wrong)))
 
     assert len(await store.events("rel-1")) == 1
+
+
+async def test_store_keeps_what_a_verdict_is_made_of(store: Store) -> None:
+    """Metric, bound, instance and the parts of the odds come back as they were; what no database keeps is refused."""
+    await begin(store)
+    parts = (Part("errors", 1.5, 0.25), Part("latency p99", 1e280, 0.75))
+    verdict = replace(
+        FAIL, odds=640.0, metric="latency p99", slower_than_s=0.25, instance="10.0.0.7:80", parts=parts
+    )
+
+    await store.record(happened("a"), Change(verdict=verdict))
+
+    assert (await store.get_release("rel-1")).verdict == verdict
+    with pytest.raises(InvalidInput):
+        await store.record(happened("b"), Change(verdict=replace(verdict, instance="nul \0")))
 
 
 async def test_store_strange_text_comes_back_as_it_was(store: Store) -> None:

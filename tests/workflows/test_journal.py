@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 
 import pytest
 
 from controller.model.release import Outcome, State
 from controller.model.share import BasisPoints
+from controller.model.verdict import Part
 from controller.store.memory import MemoryStore
 from tests.workflows.orders import FAIL, PASS, an_order
 from tests.workflows.world import a_world
@@ -118,6 +120,24 @@ def test_a_notice_names_target_version_stable_and_numbers() -> None:
         14,
         "cor-1",
     )
+
+
+def test_a_line_has_metric_bound_instance_and_parts() -> None:
+    """Flat and finite, so that any ledger and any alert can carry them."""
+    parts = (Part("errors", 1.5, 0.03), Part("latency p99", 640.0, 0.97))
+    verdict = replace(
+        FAIL, odds=640.0, proof=0.1, metric="latency p99", slower_than_s=0.25, instance="a:1", parts=parts
+    )
+
+    details = line(ORDER, replace(STARTED, verdict=verdict)).details
+
+    assert (details["odds"], details["metric"], details["slower_than_s"]) == (640.0, "latency p99", 0.25)
+    assert (details["instance"], details["part of latency p99"], details["odds of errors"]) == (
+        "a:1",
+        0.97,
+        1.5,
+    )
+    assert json.loads(json.dumps(dict(details), allow_nan=False)) == details
 
 
 @pytest.mark.parametrize("text", ["a\0b", "half \ud83d pair", "x" * 10_000])

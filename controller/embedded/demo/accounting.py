@@ -20,7 +20,8 @@ class CanaryLine:
 
     Args:
         at: When it began, seconds since 1970 (UTC).
-        failed: It was answered with 500 or above, or not at all.
+        failed: The canary answered 500 or above, or not at all. A user whose request was asked again of stable saw
+            nothing of it.
     """
 
     at: float
@@ -59,12 +60,12 @@ def canary_lines(log: Iterable[str], release: str | None = None) -> list[CanaryL
         line = _parsed(text)
         if line.get("track") != "canary" or (release is not None and line.get("release") != release):
             continue
-        status = int(line.get("status") or 0)
+        status, attempts = int(line.get("status") or 0), int(line.get("attempts") or 1)
         found.append(
             CanaryLine(
                 at=float(line["start_ms"]) / 1000,
                 correlation_id=str(line.get("correlation_id", "")),
-                failed=status == 0 or status >= FAILED_FROM,
+                failed=status == 0 or status >= FAILED_FROM or attempts > 1,
             )
         )
     return found

@@ -1,35 +1,56 @@
 """Pure: the file Envoy starts from, where its binary is, and the arguments it is started with.
 
-Before it: the supervisor (`controller.embedded`), which writes the file and runs the binary. After it: Envoy asks the
-router for everything else (`xds`).
+Before it: `bootfile` writes the file, the supervisor (`controller.embedded`) or somebody's own runs the binary. After
+it: Envoy reads its route table from another file (`boot`) and asks the router for everything else (`xds`).
 
 What the listener does to a request, in this order: reject what is malformed; overwrite the draw header with a fresh id
 (no caller chooses a side); keep a well-formed X-Correlation-ID or replace it; route; set the id on the response.
 
-What an Envoy does that starts while no router answers: it waits with a closed port (the route table is asked for
-without a deadline), because a static table cannot be replaced by a served one, and a second, older set of routes would
-be one more truth. The router starts from its book in less than a second, and a running Envoy keeps what it has.
+What an Envoy does that starts while no router answers: it waits `boot.FETCH_WITHIN` for each of three answers, opens its
+port and serves the last known stable routes.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import ipaddress
 import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from controller.errors import ConfigurationError
 from controller.observability import CORRELATION_HEADER, CORRELATION_ID
-from controller.routing.envoy.resources import DRAW_HEADER, LAYER, METADATA, ROUTE_TABLE
+from controller.routing.envoy import latency
+from controller.routing.envoy.access_log import access_log
+from controller.routing.envoy.boot import FETCH_WITHIN
+from controller.routing.envoy.identity import cookie_filter
+from controller.routing.envoy.resources import DRAW_HEADER, LAYER, ROUTE_TABLE
 
 Json = dict[str, Any]
 
 DOWNSTREAM_CONNECTIONS = 50_000
 """Refused beyond this, so that a flood cannot take all file handles and memory."""
 LOG_FLUSH_MS = 100
+STEERING = (
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-max-retries",
+    "x-envoy-retriable-header-names",
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-retry-on",
+    "x-envoy-upstream-alt-stat-name",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-alt-response",
+    "x-envoy-upstream-rq-timeout-ms",
+)
+"""With these a trusted caller could have a request repeated or cut short, and the counts would mean something else."""
+LOOPBACK = ("127.0.0.0/8", "::1/128")
 STATS = (
     r"^cluster\..*\.upstream_rq_(retry|[0-9]xx|total|pending_overflow)$",
     r"^cluster\..*\.upstream_cx_connect_fail$",
+    latency.pattern(),
     r"^http\.edge\.(downstream_rq_.*|downstream_cx_active)$",
     r"^(runtime|control_plane|server|listener_manager)\.",
 )
@@ -79,46 +100,65 @@ def envoy_arguments(config: Path, *, concurrency: int = 1, log_level: str = "war
     ]
 
 
-def envoy_bootstrap(
-    *,
-    node_id: str,
-    listen_host: str,
-    listen_port: int,
-    xds_socket: Path,
-    admin_socket: Path,
-    access_log: Path,
-) -> Json:
+@dataclass(frozen=True, slots=True)
+class EnvoyOptions:
+    """Where one Envoy listens, and what it finds where. Paths are absolute.
+
+    Args:
+        listen_port: Where users come in.
+        xds_socket: The router's xDS socket.
+        admin_socket: Where the admin interface listens, mode 0600; the router reads counters there.
+        access_log: JSON lines of canary and failed requests.
+        routes: The route table, which the router keeps (`bootfile`).
+        listen_host: Where users come in.
+        node_id: Names this Envoy to the router.
+        trusted: Ranges of addresses whose callers may use previews, as in 10.0.0.0/8.
+    """
+
+    listen_port: int
+    xds_socket: Path
+    admin_socket: Path
+    access_log: Path
+    routes: Path
+    listen_host: str = "127.0.0.1"
+    node_id: str = "edge"
+    trusted: tuple[str, ...] = LOOPBACK
+
+
+def envoy_bootstrap(options: EnvoyOptions, *, clusters: Sequence[Json] = ()) -> Json:
     """Build the bootstrap file as a JSON-safe dict.
 
     Args:
-        node_id: Names this Envoy to the router.
-        listen_host: Where users come in.
-        listen_port: Likewise.
-        xds_socket: The router's xDS socket.
-        admin_socket: Where the admin interface listens, mode 0600.
-        access_log: JSON lines of canary and failed requests.
+        options: Where it listens and what it finds where.
+        clusters: What the routes in the file name (`boot.boot_clusters`).
     """
     return {
-        "node": {"id": node_id, "cluster": "serinus"},
-        "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
+        "node": {"id": options.node_id, "cluster": "serinus"},
+        "admin": {"address": {"pipe": {"path": str(options.admin_socket), "mode": 0o600}}},
+        # Histograms are merged at a flush; the judge looks once a second.
+        "stats_flush_interval": "1s",
         "stats_config": {
+            "histogram_bucket_settings": latency.bucket_settings(),
             "stats_matcher": {
                 "inclusion_list": {"patterns": [{"safe_regex": {"regex": f"{one}.*"}} for one in STATS]}
-            }
+            },
         },
         "layered_runtime": {
             "layers": [
                 {
                     "name": LAYER,
-                    "rtds_layer": {"name": LAYER, "rtds_config": _ads(initial_fetch_timeout="1s")},
+                    "rtds_layer": {"name": LAYER, "rtds_config": _ads(initial_fetch_timeout=FETCH_WITHIN)},
                 }
             ]
         },
         "overload_manager": {"resource_monitors": [_connection_limit()]},
-        "dynamic_resources": {"ads_config": _ads_stream(), "cds_config": _ads()},
+        "dynamic_resources": {
+            "ads_config": _ads_stream(),
+            "cds_config": _ads(initial_fetch_timeout=FETCH_WITHIN),
+        },
         "static_resources": {
-            "clusters": [_router_cluster(xds_socket)],
-            "listeners": [_listener(listen_host, listen_port, access_log)],
+            "clusters": [_router_cluster(options.xds_socket), *clusters],
+            "listeners": [_listener(options)],
         },
     }
 
@@ -174,17 +214,17 @@ def _router_cluster(socket: Path) -> Json:
     }
 
 
-def _listener(host: str, port: int, access_log: Path) -> Json:
+def _listener(options: EnvoyOptions) -> Json:
     return {
         "name": "edge",
-        "address": {"socket_address": {"address": host, "port_value": port}},
+        "address": {"socket_address": {"address": options.listen_host, "port_value": options.listen_port}},
         "per_connection_buffer_limit_bytes": 1024 * 1024,
         "filter_chains": [
             {
                 "filters": [
                     {
                         "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": _connection_manager(access_log),
+                        "typed_config": _connection_manager(options),
                     }
                 ]
             }
@@ -192,12 +232,13 @@ def _listener(host: str, port: int, access_log: Path) -> Json:
     }
 
 
-def _connection_manager(access_log: Path) -> Json:
+def _connection_manager(options: EnvoyOptions) -> Json:
     return {
         "@type": _TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "edge",
         "codec_type": "AUTO",
         "use_remote_address": True,
+        "internal_address_config": {"cidr_ranges": [_range(one) for one in options.trusted]},
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT",
@@ -205,6 +246,12 @@ def _connection_manager(access_log: Path) -> Json:
             "headers_with_underscores_action": "REJECT_REQUEST",
             "idle_timeout": "60s",
         },
+        "http2_protocol_options": {
+            "max_concurrent_streams": 100,
+            "initial_stream_window_size": 64 * 1024,
+            "initial_connection_window_size": 1024 * 1024,
+        },
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
         "stream_idle_timeout": "60s",
         "request_headers_timeout": "10s",
         "drain_timeout": "2s",
@@ -215,21 +262,36 @@ def _connection_manager(access_log: Path) -> Json:
                 "typed_config": {
                     "@type": _TYPE
                     + "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-                    "mutations": [_overwrite(DRAW_HEADER, "%UNIQUE_ID%")],
+                    "mutations": [
+                        _overwrite(DRAW_HEADER, "%UNIQUE_ID%"),
+                        *({"remove": header} for header in STEERING),
+                    ],
                 },
             }
         ],
-        "rds": {"route_config_name": ROUTE_TABLE, "config_source": _ads(initial_fetch_timeout="0s")},
+        "rds": {
+            "route_config_name": ROUTE_TABLE,
+            "config_source": {
+                "path_config_source": {"path": str(options.routes)},
+                "resource_api_version": "V3",
+            },
+        },
         "http_filters": [
             _correlation_in(),
             _correlation_out(),
+            cookie_filter(),
             {
                 "name": "envoy.filters.http.router",
                 "typed_config": {"@type": _TYPE + "envoy.extensions.filters.http.router.v3.Router"},
             },
         ],
-        "access_log": [_access_log(access_log)],
+        "access_log": [access_log(options.access_log)],
     }
+
+
+def _range(text: str) -> Json:
+    network = ipaddress.ip_network(text)
+    return {"address_prefix": str(network.network_address), "prefix_len": network.prefixlen}
 
 
 def _overwrite(header: str, value: str) -> Json:
@@ -286,61 +348,4 @@ def _correlation_out() -> Json:
     return {
         "name": "correlation_out",
         "typed_config": _header_mutation({"response_mutations": [_overwrite(CORRELATION_HEADER, value)]}),
-    }
-
-
-def _access_log(path: Path) -> Json:
-    """One JSON line for each request that went to a canary or failed (500 and above)."""
-
-    def routed(key: str) -> str:
-        return f"%METADATA(ROUTE:{METADATA}:{key})%"
-
-    line = {
-        "start_ms": "%START_TIME(%s%3f)%",
-        "correlation_id": f"%REQ({CORRELATION_HEADER})%",
-        "traceparent": "%REQ(TRACEPARENT)%",
-        "method": "%REQ(:METHOD)%",
-        "path": "%PATH(NQ)%",
-        "status": "%RESPONSE_CODE%",
-        "flags": "%RESPONSE_FLAGS%",
-        "target": routed("target"),
-        "version": routed("version"),
-        "track": routed("track"),
-        "release": routed("release"),
-        "cluster": "%UPSTREAM_CLUSTER_RAW%",
-        "host": "%UPSTREAM_HOST%",
-        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-        "duration_ms": "%DURATION%",
-    }
-    return {
-        "name": "envoy.access_loggers.file",
-        "filter": {
-            "or_filter": {
-                "filters": [
-                    {
-                        "status_code_filter": {
-                            "comparison": {
-                                "op": "GE",
-                                "value": {"default_value": 500, "runtime_key": "access_log.status"},
-                            }
-                        }
-                    },
-                    {
-                        "extension_filter": {
-                            "name": "envoy.access_loggers.extension_filters.cel",
-                            "typed_config": {
-                                "@type": _TYPE
-                                + "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-                                "expression": "xds.route_name == 'canary'",
-                            },
-                        }
-                    },
-                ]
-            }
-        },
-        "typed_config": {
-            "@type": _TYPE + "envoy.extensions.access_loggers.file.v3.FileAccessLog",
-            "path": str(path),
-            "log_format": {"json_format": line},
-        },
     }

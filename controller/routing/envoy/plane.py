@@ -16,9 +16,13 @@ from controller.model.lease import Node
 from controller.model.look import History, Reading
 from controller.model.target import Target, TargetKey
 from controller.routing.envoy.admin import CounterReader
-from controller.routing.envoy.resources import Snapshot, layer, snapshot
-from controller.routing.envoy.xds import Wanted, XdsServer
+from controller.routing.envoy.bootfile import BootFiles
+from controller.routing.envoy.layer import layer
+from controller.routing.envoy.session import Wanted
+from controller.routing.envoy.snapshot import Snapshot, missing_clusters, snapshot
+from controller.routing.envoy.xds import XdsServer
 from controller.routing.port import DataPlane, PlaneCapabilities, Shares
+from controller.routing.shelf import Shelf
 
 ACKNOWLEDGE_WITHIN_S = 2.0
 """Longest wait for the proxies in a declaration or a push."""
@@ -32,9 +36,20 @@ class EnvoyPlane(DataPlane):
         xds_socket: Where Envoys ask for their configuration.
         admin_socket: Where the counters of the Envoy on this host are read.
         layer_ttl_s: How long an Envoy keeps shares without a renewal, seconds; renewed each third of it.
+        history: File that keeps what was served over restarts; None keeps nothing.
+        boot: The files of the Envoy on this host, for its next start; None keeps none.
     """
 
-    def __init__(self, *, xds_socket: Path, admin_socket: Path, layer_ttl_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        xds_socket: Path,
+        admin_socket: Path,
+        layer_ttl_s: float,
+        history: Path | None = None,
+        boot: BootFiles | None = None,
+    ) -> None:
+        self._boot = boot
         self._layer_ttl_s = layer_ttl_s
         self._targets: tuple[Target, ...] = ()
         self._shares: Callable[[], Mapping[TargetKey, Shares]] = dict
@@ -44,7 +59,8 @@ class EnvoyPlane(DataPlane):
         """Until then a proxy may still serve shares of the router before this one, though none is connected yet."""
         self._changed = asyncio.Event()
         self._xds = XdsServer(socket=xds_socket, wanted=self._wanted, on_change=self._changed.set)
-        self._reader = CounterReader(socket=admin_socket, clock=time.monotonic)
+        shelf = None if history is None else Shelf(history)
+        self._reader = CounterReader(socket=admin_socket, clock=time.monotonic, shelf=shelf)
 
     async def start(self, shares: Callable[[], Mapping[TargetKey, Shares]]) -> None:
         """Listen for Envoys and begin to read counters."""
@@ -56,16 +72,25 @@ class EnvoyPlane(DataPlane):
 
     async def declare(self, targets: Sequence[Target]) -> None:
         """Replace the set of targets; a refused one is taken back, and what was good before is served again."""
+        if missing := missing_clusters(snapshot(targets, self._shares())):
+            raise DataPlaneRefused(f"a route names a cluster that is not there: {min(missing)}")
         before, self._targets = self._targets, tuple(targets)
+        known = {target.key for target in before} & {target.key for target in targets}
+        if len(known) < len(before):
+            # Before the proxies hear of it, or the route in the file would answer for what is gone.
+            await self._keep_for_boot(tuple(target for target in before if target.key in known))
         self._xds.wake()
         await self._settled()
         if refusals := self._refusals():
             self._targets = before
             self._xds.wake()
             await self._settled()
+            await self._keep_for_boot(before)
             raise DataPlaneRefused(
                 f"the proxy refused the configuration and keeps the last good one: {refusals[0]}"
             )
+        self._reader.declared(self._targets)
+        await self._keep_for_boot(self._targets)
 
     async def push(self) -> None:
         """Send the shares as they are now.
@@ -114,6 +139,10 @@ class EnvoyPlane(DataPlane):
             wanted = Wanted(made, layer(shares), not shares, self._layer_ttl_s)
             self._built = (self._targets, dict(shares), wanted)
         return self._built[2]
+
+    async def _keep_for_boot(self, targets: Sequence[Target]) -> None:
+        if self._boot is not None:
+            await self._boot.write(targets)
 
     def _refusals(self) -> tuple[str, ...]:
         return tuple(

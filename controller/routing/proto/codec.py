@@ -7,7 +7,7 @@ drift apart. Targets and verdicts travel as JSON, because the router only passes
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -25,10 +25,11 @@ from controller.model.lease import (
     RenewalAnswer,
     Standing,
 )
-from controller.model.look import Arm, Exceedance, Instance, Reading, SourceState
+from controller.model.look import Arm, Exceedance, History, Instance, Reading, SourceState
 from controller.model.share import basis_points
 from controller.model.target import Target, TargetKey
 from controller.model.verdict import Verdict
+from controller.model.wealth import Tally
 from controller.routing.proto import router_pb2 as wire
 
 ERROR_TRAILER = "serinus-error-bin"
@@ -205,6 +206,7 @@ def reading_to_wire(reading: Reading) -> wire.Reading:
         source=reading.source.value,
         age_s=reading.age_s,
         arms={version: _arm_to_wire(arm) for version, arm in reading.arms.items()},
+        bounds_s=reading.bounds_s,
     )
 
 
@@ -215,6 +217,7 @@ def reading_from_wire(message: wire.Reading) -> Reading:
         source=SourceState(message.source),
         age_s=message.age_s,
         arms={version: _arm_from_wire(arm) for version, arm in message.arms.items()},
+        bounds_s=tuple(message.bounds_s),
     )
 
 
@@ -232,6 +235,7 @@ def _arm_to_wire(arm: Arm) -> wire.Arm:
             )
             for one in arm.instances
         ],
+        buckets=arm.buckets,
     )
 
 
@@ -250,7 +254,57 @@ def _arm_from_wire(message: wire.Arm) -> Arm:
             )
             for one in message.instances
         ),
+        buckets=tuple(message.buckets),
     )
+
+
+def history_to_wire(history: History) -> wire.HistoryAnswer:
+    """Turn a history into its message; its minutes become one row of numbers."""
+    counted = [tally for minute in history.minutes for tally in minute]
+    return wire.HistoryAnswer(
+        window_s=history.window_s,
+        total=history.total,
+        failed=history.failed,
+        instances=len(history.minutes[0]) if history.minutes else 0,
+        minute_totals=[tally.total for tally in counted],
+        minute_failures=[tally.failed for tally in counted],
+        earlier_totals=[tally.total for tally in history.earlier],
+        earlier_failures=[tally.failed for tally in history.earlier],
+        bounds_s=history.bounds_s,
+        minute_buckets=[count for minute in history.bucket_minutes for count in minute],
+    )
+
+
+def history_from_wire(message: wire.HistoryAnswer) -> History:
+    """Turn a message into a history.
+
+    Raises:
+        ValueError: The numbers do not make whole minutes.
+    """
+    counted = _tallies(message.minute_totals, message.minute_failures)
+    width = message.instances
+    if counted and (not width or len(counted) % width):
+        raise ValueError("expected as many numbers in each minute as there are instances")
+    return History(
+        window_s=message.window_s,
+        total=message.total,
+        failed=message.failed,
+        minutes=tuple(counted[at : at + width] for at in range(0, len(counted), width or 1)),
+        earlier=_tallies(message.earlier_totals, message.earlier_failures),
+        bounds_s=tuple(message.bounds_s),
+        bucket_minutes=tuple(_lines(message.minute_buckets, len(message.bounds_s) + 1)),
+    )
+
+
+def _lines(numbers: Sequence[int], width: int) -> Iterator[tuple[int, ...]]:
+    if len(numbers) % width:
+        raise ValueError("expected as many numbers in each minute as there are buckets")
+    for at in range(0, len(numbers), width):
+        yield tuple(numbers[at : at + width])
+
+
+def _tallies(totals: Sequence[int], failures: Sequence[int]) -> tuple[Tally, ...]:
+    return tuple(Tally(total, failed) for total, failed in zip(totals, failures, strict=True))
 
 
 def error_to_bytes(error: SerinusError) -> bytes:

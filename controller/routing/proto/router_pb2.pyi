@@ -183,7 +183,7 @@ class Exceedance(_message.Message):
     def __init__(self, n: _Optional[int] = ..., counts: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Arm(_message.Message):
-    __slots__ = ("total", "failed", "over", "in_flight", "ready", "restarts", "instances")
+    __slots__ = ("total", "failed", "over", "in_flight", "ready", "restarts", "instances", "buckets")
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     OVER_FIELD_NUMBER: _ClassVar[int]
@@ -191,6 +191,7 @@ class Arm(_message.Message):
     READY_FIELD_NUMBER: _ClassVar[int]
     RESTARTS_FIELD_NUMBER: _ClassVar[int]
     INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    BUCKETS_FIELD_NUMBER: _ClassVar[int]
     total: int
     failed: int
     over: Exceedance
@@ -198,10 +199,11 @@ class Arm(_message.Message):
     ready: bool
     restarts: int
     instances: _containers.RepeatedCompositeFieldContainer[Instance]
-    def __init__(self, total: _Optional[int] = ..., failed: _Optional[int] = ..., over: _Optional[_Union[Exceedance, _Mapping]] = ..., in_flight: _Optional[int] = ..., ready: _Optional[bool] = ..., restarts: _Optional[int] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ...) -> None: ...
+    buckets: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, total: _Optional[int] = ..., failed: _Optional[int] = ..., over: _Optional[_Union[Exceedance, _Mapping]] = ..., in_flight: _Optional[int] = ..., ready: _Optional[bool] = ..., restarts: _Optional[int] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., buckets: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Reading(_message.Message):
-    __slots__ = ("generation", "source", "age_s", "arms")
+    __slots__ = ("generation", "source", "age_s", "arms", "bounds_s")
     class ArmsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -213,11 +215,13 @@ class Reading(_message.Message):
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     AGE_S_FIELD_NUMBER: _ClassVar[int]
     ARMS_FIELD_NUMBER: _ClassVar[int]
+    BOUNDS_S_FIELD_NUMBER: _ClassVar[int]
     generation: str
     source: str
     age_s: float
     arms: _containers.MessageMap[str, Arm]
-    def __init__(self, generation: _Optional[str] = ..., source: _Optional[str] = ..., age_s: _Optional[float] = ..., arms: _Optional[_Mapping[str, Arm]] = ...) -> None: ...
+    bounds_s: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, generation: _Optional[str] = ..., source: _Optional[str] = ..., age_s: _Optional[float] = ..., arms: _Optional[_Mapping[str, Arm]] = ..., bounds_s: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class HistoryRequest(_message.Message):
     __slots__ = ("target", "version", "window_s")
@@ -230,11 +234,25 @@ class HistoryRequest(_message.Message):
     def __init__(self, target: _Optional[str] = ..., version: _Optional[str] = ..., window_s: _Optional[float] = ...) -> None: ...
 
 class HistoryAnswer(_message.Message):
-    __slots__ = ("window_s", "total", "failed")
+    __slots__ = ("window_s", "total", "failed", "instances", "minute_totals", "minute_failures", "earlier_totals", "earlier_failures", "bounds_s", "minute_buckets")
     WINDOW_S_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
+    INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    MINUTE_TOTALS_FIELD_NUMBER: _ClassVar[int]
+    MINUTE_FAILURES_FIELD_NUMBER: _ClassVar[int]
+    EARLIER_TOTALS_FIELD_NUMBER: _ClassVar[int]
+    EARLIER_FAILURES_FIELD_NUMBER: _ClassVar[int]
+    BOUNDS_S_FIELD_NUMBER: _ClassVar[int]
+    MINUTE_BUCKETS_FIELD_NUMBER: _ClassVar[int]
     window_s: float
     total: int
     failed: int
-    def __init__(self, window_s: _Optional[float] = ..., total: _Optional[int] = ..., failed: _Optional[int] = ...) -> None: ...
+    instances: int
+    minute_totals: _containers.RepeatedScalarFieldContainer[int]
+    minute_failures: _containers.RepeatedScalarFieldContainer[int]
+    earlier_totals: _containers.RepeatedScalarFieldContainer[int]
+    earlier_failures: _containers.RepeatedScalarFieldContainer[int]
+    bounds_s: _containers.RepeatedScalarFieldContainer[float]
+    minute_buckets: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, window_s: _Optional[float] = ..., total: _Optional[int] = ..., failed: _Optional[int] = ..., instances: _Optional[int] = ..., minute_totals: _Optional[_Iterable[int]] = ..., minute_failures: _Optional[_Iterable[int]] = ..., earlier_totals: _Optional[_Iterable[int]] = ..., earlier_failures: _Optional[_Iterable[int]] = ..., bounds_s: _Optional[_Iterable[float]] = ..., minute_buckets: _Optional[_Iterable[int]] = ...) -> None: ...

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from controller.analysis.projection import CLOSE, NEWTON_ABOVE, OUTSIDE, ROUNDS
 from tests.bench.analysis.compiled import compiled
-from tests.bench.analysis.shapes import Floats
 
 
 @compiled
@@ -70,17 +67,24 @@ def one_newton_step(b: float, nb: float, nc: float, tb: float, tc: float, rho: f
 
 
 @compiled
-def worth(b: float, nb: float, nc: float, tc: float, rho: float, delta: float, out: Floats) -> bool:
-    """Write the four multipliers at a pivot; returns whether all of them are above 0."""
+def added_up(
+    b: float, nb: float, xb: float, nc: float, xc: float, tc: float, rho: float, delta: float
+) -> float:
+    """Return log e of a block at a pivot, not a number where a multiplier is not above 0."""
     c = rho * b + delta
     if not (0.0 < b < 1.0 and 0.0 < c < 1.0):
-        return False
-    out[0] = tc / c
-    out[1] = (1.0 - tc) / (1.0 - c)
-    against = rho * nc / nb * (out[0] - out[1])
-    out[2] = 1.0 - against * (1.0 - b)
-    out[3] = 1.0 + against * b
-    return bool(min(out[2], out[3]) > 0.0)
+        return math.nan
+    failed, good = tc / c, (1.0 - tc) / (1.0 - c)
+    against = rho * nc / nb * (failed - good)
+    stable_failed, stable_good = 1.0 - against * (1.0 - b), 1.0 + against * b
+    if stable_failed <= 0.0 or stable_good <= 0.0:
+        return math.nan
+    total = (nc - xc) * math.log(good) + (nb - xb) * math.log(stable_good)
+    if xc > 0.0:
+        total += xc * math.log(failed)
+    if xb > 0.0:
+        total += xb * math.log(stable_failed)
+    return total
 
 
 @compiled
@@ -88,20 +92,13 @@ def log_e(
     nb: float, xb: float, nc: float, xc: float, tb: float, tc: float, rho: float, delta: float, short: bool
 ) -> float:
     """Return log e of a block; `short` tries the closed form first, as the engine does above the border."""
-    out = np.empty(4)
-    found = False
+    total = math.nan
     if short:
         b = closed_form(nb, nc, tb, tc, rho, delta)
         if tc > NEWTON_ABOVE:
             b = one_newton_step(b, nb, nc, tb, tc, rho, delta)
-        found = rho * b + delta < tc and worth(b, nb, nc, tc, rho, delta, out)
-    if not found:
-        found = worth(exact(nb, nc, tb, tc, rho, delta), nb, nc, tc, rho, delta, out)
-    if not found:
-        return 0.0
-    total: float = (nc - xc) * math.log(out[1]) + (nb - xb) * math.log(out[3])
-    if xc > 0.0:
-        total += xc * math.log(out[0])
-    if xb > 0.0:
-        total += xb * math.log(out[2])
-    return total
+        if rho * b + delta < tc:
+            total = added_up(b, nb, xb, nc, xc, tc, rho, delta)
+    if math.isnan(total):
+        total = added_up(exact(nb, nc, tb, tc, rho, delta), nb, xb, nc, xc, tc, rho, delta)
+    return 0.0 if math.isnan(total) else total

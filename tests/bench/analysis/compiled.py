@@ -16,10 +16,14 @@ import numba
 ROOT = Path(__file__).parents[3]
 SOURCES = (
     "tests/bench/analysis",
-    "controller/analysis",
+    "controller/analysis/projection.py",
+    "controller/analysis/wealth.py",
+    "controller/analysis/certainty.py",
     "controller/model/wealth.py",
     "controller/plans/ready.py",
 )
+PRINTING = {"page.py", "summary.py", "promises.py"}
+"""What is done with outcomes changes none of them."""
 Loop = TypeVar("Loop", bound=Callable[..., object])
 
 
@@ -29,7 +33,8 @@ def digest() -> str:
     for source in SOURCES:
         path = ROOT / source
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            found.update(file.read_bytes())
+            if file.name not in PRINTING and not file.name.startswith("test_"):
+                found.update(file.read_bytes())
     return found.hexdigest()[:16]
 
 

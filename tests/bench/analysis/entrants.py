@@ -17,10 +17,10 @@ import numpy as np
 
 from controller.analysis.wealth import DEFAULT_MARGIN
 from tests.bench.analysis.cells import Cell, warm_up_looks
+from tests.bench.analysis.fleets import canary_instances, stable_instances
 from tests.bench.analysis.past import luck_margin
-from tests.bench.analysis.shapes import NEVER, Counts, Floats, Ints, Past, Rule
+from tests.bench.analysis.shapes import NEVER, Bools, Counts, Floats, Ints, Past, Rule
 from tests.bench.analysis.vectorised import log_odds
-from tests.bench.analysis.worlds import canary_instances, stable_instances
 
 ALPHA = 0.01
 MARGIN_RHO, MARGIN_DELTA = DEFAULT_MARGIN.rho, DEFAULT_MARGIN.delta
@@ -41,35 +41,32 @@ class Odds:
     lucky: Floats
 
 
-def judged(counts: Counts, cell: Cell) -> Counts:
-    """Return what the statistics see: nothing of the warm-up."""
-    warm = warm_up_looks(cell.ladder)
-
-    def without(array: Ints) -> Ints:
-        seen = array.copy()
-        seen[:, :warm] = 0
-        return seen
-
-    return Counts(without(counts.nb), without(counts.xb), without(counts.nc), without(counts.xc))
-
-
 def odds(counts: Counts, past: Past, cell: Cell) -> Odds:
     """Judge the cell with and without the margin of instance luck."""
     ladder, rows = cell.ladder, len(past.prior)
     temper = past.phi if cell.family.bound is None else np.full(rows, float(cell.family.bound))
-    seen = judged(counts, cell)
 
-    def under(rho: Floats) -> Floats:
-        rule = Rule(rho=rho, delta=MARGIN_DELTA, prior=past.prior, temper=temper, plan_s=ladder.total_s)
-        return log_odds(seen, ladder, rule)
+    def under(rho: Floats, which: Bools) -> Floats:
+        rule = Rule(
+            rho=rho,
+            delta=MARGIN_DELTA,
+            prior=past.prior[which],
+            temper=temper[which],
+            plan_s=ladder.total_s,
+            warm_looks=warm_up_looks(ladder),
+        )
+        part = Counts(counts.nb[which], counts.xb[which], counts.nc[which], counts.xc[which])
+        return log_odds(part, ladder, rule)
 
-    plain = under(np.full((rows, len(ladder.shares)), MARGIN_RHO))
-    if not past.tau.any():
+    plain = under(np.full((rows, len(ladder.shares)), MARGIN_RHO), np.ones(rows, np.bool_))
+    unlike = past.tau > 0
+    if not unlike.any():
         return Odds(plain=plain, lucky=plain)
     steps = [(canary_instances(s), stable_instances(s)) for s in ladder.shares]
-    instances = past.instances
-    rho = np.stack([luck_margin(past.tau, instances, kc, kb, LUCK_TAIL) for kc, kb in steps], axis=1)
-    return Odds(plain=plain, lucky=under(rho))
+    margins = [luck_margin(past.tau[unlike], past.instances, kc, kb, LUCK_TAIL) for kc, kb in steps]
+    lucky = plain.copy()
+    lucky[unlike] = under(np.stack(margins, axis=1), unlike)
+    return Odds(plain=plain, lucky=lucky)
 
 
 def rail(counts: Counts, *, until: int | None = None) -> Ints:

@@ -13,10 +13,11 @@ import numpy as np
 
 from tests.bench.analysis import entrants, oracle, peers
 from tests.bench.analysis.cells import Cell, warm_up_looks
-from tests.bench.analysis.past import GENERATIONS, look_back
+from tests.bench.analysis.fleets import SEGMENT_S, STABLE_INSTANCES, canary_instances, luck, with_luck
+from tests.bench.analysis.past import GENERATIONS, HOUR_S, look_back
 from tests.bench.analysis.shapes import NEVER, Counts, Floats, Ints, Past
 from tests.bench.analysis.vectorised import first_at_least
-from tests.bench.analysis.worlds import STABLE_INSTANCES, Family, Rates, counts, rates, with_luck
+from tests.bench.analysis.worlds import Rates, counts, rates
 
 SEED = 20_261_124
 BATCH = 250
@@ -87,19 +88,14 @@ def _judge_batch(cell: Cell, rows: int, rng: np.random.Generator, tallies: dict[
 
 
 def _draw(cell: Cell, rows: int, rng: np.random.Generator) -> tuple[Rates, Past]:
-    family = cell.family
-
-    def luck(instances: int) -> Floats:
-        return _luck(family, rows, instances, rng)
-
-    stable, earlier = luck(STABLE_INSTANCES), luck(STABLE_INSTANCES * (GENERATIONS - 1))
-    past = look_back(family, cell.rps, cell.base, stable, earlier, rng)
-    world = rates(family, cell.fault, cell.ladder, cell.rps, cell.base, rows, rng)
-    return with_luck(family, world, cell.ladder, luck, stable), past
-
-
-def _luck(family: Family, rows: int, instances: int, rng: np.random.Generator) -> Floats:
-    return np.exp(rng.normal(0.0, 1.0, (rows, instances)) * family.spread)
+    family, ladder = cell.family, cell.ladder
+    stable = luck(family, rows, STABLE_INSTANCES, HOUR_S + ladder.total_s, rng)
+    canary = luck(family, rows, canary_instances(max(ladder.shares)), ladder.total_s, rng)
+    earlier = luck(family, rows, STABLE_INSTANCES * (GENERATIONS - 1), HOUR_S, rng).mean(axis=2)
+    hour = round(HOUR_S / SEGMENT_S)
+    past = look_back(family, cell.rps, cell.base, stable[:, :, :hour], earlier, rng)
+    world = rates(family, cell.fault, ladder, cell.rps, cell.base, rows, rng)
+    return with_luck(world, ladder, canary, stable[:, :, hour:]), past
 
 
 def _oracles(cell: Cell, drawn: Counts, world: Rates) -> dict[str, Ints]:

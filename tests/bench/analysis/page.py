@@ -1,21 +1,25 @@
-"""The bench's page: every cell as one row of a markdown table, with seeds, commit and what was missed.
+"""The bench's page: the summary, then every cell as one row of a markdown table.
 
-Before it: `run` has the outcomes. After it: people read docs.
+Before it: `run` has the outcomes and `summary` the first screen. After it: people read docs.
 """
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator, Sequence
 
 from tests.bench.analysis import peers
-from tests.bench.analysis.cells import CHOOSING_LADDER, REPORTED_LADDER
 from tests.bench.analysis.chances import lower, upper
-from tests.bench.analysis.judge import OURS, SEED
-from tests.bench.analysis.promises import Outcome, has_enough_errors, misses, one_line, ratio
-from tests.bench.analysis.shapes import Ladder
+from tests.bench.analysis.judge import OURS
+from tests.bench.analysis.promises import Outcome, has_enough_errors, ratio
+from tests.bench.analysis.summary import summary
 
 CI = 0.975
+RAILS = ("rail at any time", "rail in warm-up")
+ORACLES = ("clairvoyant", "drift-proof")
+DELAYS = (
+    "Each field: releases in which it was detected; seconds; canary requests; failing requests that users saw (each"
+    " median / p95, from the fault to the verdict). `few errors`: the clairvoyant needs fewer than ten, no limit."
+)
 
 
 def page(outcomes: Sequence[Outcome], *, commit: str, planned: int) -> str:
@@ -26,69 +30,72 @@ def page(outcomes: Sequence[Outcome], *, commit: str, planned: int) -> str:
         commit: Of the tree that was measured.
         planned: How many cells a whole run has.
     """
-    return "\n".join(
-        [*_head(outcomes, commit, planned), *_nulls(outcomes), *_faults(outcomes), *_rest(outcomes), ""]
-    )
+    reported = [o for o in outcomes if o.get("reported", True)]
+    chosen = [o for o in outcomes if not o.get("reported", True)]
+    lines = [
+        *summary(outcomes, commit=commit, planned=planned),
+        *_nulls(reported, "Good versions that were rolled back (95 % exact interval for ours)"),
+        *_faults(reported, "Bad versions"),
+        *_latency(reported),
+        *_promotion(reported),
+        *(_cost(o) for o in reported if o["kind"] == "cost"),
+        *_nulls(chosen, "Chosen on: good versions"),
+        *_faults(chosen, "Chosen on: bad versions"),
+    ]
+    return "\n".join([*lines, ""])
 
 
-def _head(outcomes: Sequence[Outcome], commit: str, planned: int) -> Iterator[str]:
-    yield "# The decision engine against its peers, on services that do not exist\n"
-    yield "Written by `make bench-analysis`; do not edit.\n"
-    yield f"{one_line(outcomes, planned)}\n"
-    yield f"Seed {SEED}, commit {commit}, Python {platform.python_version()}, {platform.machine()}.\n"
-    yield f"Reported: {_ladder(REPORTED_LADDER)}. Choosing, not held against the figures: {_ladder(CHOOSING_LADDER)}.\n"
-    yield (
-        "Delays are seconds from the fault to the verdict. Looks are one second apart, a fault begins with a look, and"
-        " a reading is one second old when it is judged, for us and for the oracles: no delay is below 2 s. Peers read"
-        " a 15 s scrape and judge without that second. Early faults begin when the warm-up ends. Actuation is excluded"
-        " for everybody. Peers are re-implemented from their documented rules, not run.\n"
-    )
-    yield "## Misses\n"
-    found = misses(outcomes)
-    yield from (f"- {miss}" for miss in found)
-    if not found:
-        yield "None."
+def _of(kind: str, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    return [o for o in outcomes if o["kind"] == kind]
 
 
-def _ladder(ladder: Ladder) -> str:
-    return f"{'/'.join(f'{s:.0%}' for s in ladder.shares)} x {ladder.step_s:g} s"
+def _table(title: str, columns: Sequence[str], what: str = "") -> Iterator[str]:
+    yield f"\n## {title}\n"
+    if what:
+        yield f"{what}\n"
+    yield f"| {' | '.join(columns)} |"
+    yield f"|{'---|' * len(columns)}"
 
 
-def _nulls(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    columns = (*OURS, "rail at any time", "rail in warm-up", *peers.NAMES)
-    yield "\n## Good versions that were rolled back (95 % exact interval for ours)\n"
-    yield f"| cell | n | {' | '.join(columns)} |"
-    yield f"|---|---|{'---|' * len(columns)}"
-    for outcome in outcomes:
-        if outcome["kind"] != "null":
-            continue
+def _nulls(outcomes: Sequence[Outcome], title: str) -> Iterator[str]:
+    columns = (*OURS, *RAILS, *peers.NAMES)
+    yield from _table(title, ("cell", "n", *columns))
+    for outcome in _of("null", outcomes):
         n, by = outcome["replications"], outcome["by"]
         cells = [
             _with_interval(by[c]["false"], n) if c in OURS else f"{by[c]['false'] / n:.2%}" for c in columns
         ]
-        yield f"| {outcome['cell'].removeprefix('null/')} | {n} | {' | '.join(cells)} |"
+        yield f"| {_name(outcome)} | {n} | {' | '.join(cells)} |"
 
 
 def _with_interval(k: int, n: int) -> str:
     return f"{k / n:.2%} ({lower(k, n, CI):.2%}-{upper(k, n, CI):.2%})"
 
 
-def _faults(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    columns = ("clairvoyant", "drift-proof", *OURS, "rail at any time", "rail in warm-up", *peers.NAMES)
-    yield "\n## Bad versions: detected; delay s median / p95; canary requests; failing requests users saw, median / p95\n"
-    yield f"| cell | n | ratio to clairvoyant (two metrics / fleet) | to drift-proof | {' | '.join(columns)} |"
-    yield f"|---|---|---|---|{'---|' * len(columns)}"
-    for outcome in outcomes:
-        if outcome["kind"] != "fault":
-            continue
-        few = "" if has_enough_errors(outcome) else " (few errors)"
-        ratios = (
-            f"{_times(ratio(outcome, 'one metric', 'clairvoyant'))} ({_times(ratio(outcome, 'two metrics', 'clairvoyant'))} / {_times(ratio(outcome, 'fleet', 'clairvoyant'))}){few}",
-            _times(ratio(outcome, "one metric", "drift-proof")),
-        )
-        cells = [_delay(outcome, column) for column in columns]
-        name = outcome["cell"].removeprefix("fault/")
-        yield f"| {name} | {outcome['replications']} | {' | '.join((*ratios, *cells))} |"
+def _faults(outcomes: Sequence[Outcome], title: str) -> Iterator[str]:
+    """Return two tables: we beside the judges who know, then we beside the peers."""
+    found, ours = _of("fault", outcomes), OURS[0]
+    ratios = (
+        "times the clairvoyant: one metric",
+        "two metrics",
+        "fleet",
+        "times the drift-proof: one metric",
+    )
+    yield from _table(f"{title}, beside judges who know", ("cell", "n", *ratios, *ORACLES, *OURS), DELAYS)
+    for o in found:
+        columns = (*_ratios(o), *(_delay(o, column) for column in (*ORACLES, *OURS)))
+        yield f"| {_name(o)} | {o['replications']} | {' | '.join(columns)} |"
+    others = (ours, *RAILS, *peers.NAMES)
+    yield from _table(f"{title}, beside the peers", ("cell", *others), DELAYS)
+    for o in found:
+        yield f"| {_name(o)} | {' | '.join(_delay(o, column) for column in others)} |"
+
+
+def _ratios(outcome: Outcome) -> Iterator[str]:
+    few = "" if has_enough_errors(outcome) else " (few errors)"
+    for name in OURS:
+        yield f"{_times(ratio(outcome, name, 'clairvoyant'))}{few}"
+    yield _times(ratio(outcome, OURS[0], "drift-proof"))
 
 
 def _times(found: float | None) -> str:
@@ -101,26 +108,38 @@ def _delay(outcome: Outcome, column: str) -> str:
     if not by["detected"]:
         return f"-{false}"
     return (
-        f"{by['detected'] / n:.0%}{false}; {by['median_s']:.0f} / {by['p95_s']:.0f} s; {by['requests']:.0f};"
+        f"{by['detected'] / n:.0%}{false}; {by['median_s']:.0f} / {by['p95_s']:.0f} s;"
+        f" {by['requests']:.0f} / {by['requests_p95']:.0f};"
         f" {by['failing']:.0f} / {by['failing_p95']:.0f}"
     )
 
 
-def _rest(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    yield "\n## Latency ladder\n\n| cell | n | seen | median / p95 s |\n|---|---|---|---|"
-    for o in outcomes:
-        if o["kind"] == "latency":
-            yield f"| {o['cell']} | {o['replications']} | {o['seen'] / o['replications']:.1%} | {_times_s(o)} |"
-    yield "\n## Promotion: steps certified in time; seconds to the end of the last step\n"
-    yield "| cell | n | certified, each step | promoted | median / p95 s | rolled back |\n|---|---|---|---|---|---|"
-    for o in outcomes:
-        if o["kind"] == "promotion":
-            n, steps = o["replications"], " / ".join(f"{part:.1%}" for part in o["steps"])
-            yield (
-                f"| {o['cell']} | {n} | {steps} | {o['promoted'] / n:.1%} | {_times_s(o)}"
-                f" | {o['rolled_back'] / n:.2%} |"
-            )
-    yield from (_cost(o) for o in outcomes if o["kind"] == "cost")
+def _latency(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    what = "Exceedance counts at the bounds that were stable's p50, p90 and p99, with 0.4 of the wealth."
+    yield from _table("Latency", ("cell", "n", "rolled back", "median / p95 s"), what)
+    for o in _of("latency", outcomes):
+        name = o["cell"].removeprefix("latency/")
+        yield f"| {name} | {o['replications']} | {o['seen'] / o['replications']:.1%} | {_times_s(o)} |"
+
+
+def _promotion(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    what = (
+        "A step ends when the canary is certified to be within the profile's margin (`fast` 1.5 x + 1 point,"
+        " `standard` 1.25 x + 0.2 points), and not before its least time. `at the margin`: the canary is exactly as bad"
+        " as the margin, and at most 5 % of such steps may be certified. `unlike instances`: every instance has a luck"
+        " of its own, and the proof is about the instances that serve."
+    )
+    columns = ("cell", "n", "certified in time, each step", "promoted", "median / p95 s", "rolled back")
+    yield from _table("Time to full promotion", columns, what)
+    for o in _of("promotion", outcomes):
+        n, steps = o["replications"], " / ".join(f"{part:.1%}" for part in o["steps"])
+        name = o["cell"].removeprefix("promotion/")
+        rolled_back = f"{o['rolled_back'] / n:.2%}"
+        yield f"| {name} | {n} | {steps} | {o['promoted'] / n:.1%} | {_times_s(o)} | {rolled_back} |"
+
+
+def _name(outcome: Outcome) -> str:
+    return str(outcome["cell"]).split("/", 1)[1].removesuffix(" (choosing)")
 
 
 def _times_s(outcome: Outcome) -> str:

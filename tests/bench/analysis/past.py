@@ -10,10 +10,12 @@ import math
 
 import numpy as np
 
+from tests.bench.analysis.fleets import SEGMENT_S, STABLE_INSTANCES
 from tests.bench.analysis.shapes import Floats, Ints, Past
-from tests.bench.analysis.worlds import STABLE_INSTANCES, Family
+from tests.bench.analysis.worlds import Family
 
 BLOCKS, BLOCK_S = 60, 60.0
+HOUR_S = BLOCKS * BLOCK_S
 GENERATIONS = 5
 """Earlier versions whose instances are remembered for the luck margin."""
 SAFETY = 1.15
@@ -32,12 +34,13 @@ def look_back(
         family: Gives group sizes.
         rps: Requests a second of the whole target.
         base: Failing part.
-        stable: Factors of the stable instances, (replications, instances).
-        earlier: Factors of instances of earlier generations, (replications, more instances).
+        stable: Luck of the stable instances in that hour, (replications, instances, segments).
+        earlier: Mean luck of instances of earlier generations, (replications, more instances).
         rng: Source of luck.
     """
     load = rps * BLOCK_S / STABLE_INSTANCES
-    failed = _grouped(family, load * base * stable[:, None, :].repeat(BLOCKS, axis=1), rng)
+    segment = (np.arange(BLOCKS) * BLOCK_S // SEGMENT_S).astype(np.int64)
+    failed = _grouped(family, load * base * stable[:, :, segment].transpose(0, 2, 1), rng)
     total = failed + rng.poisson(load * (1 - base), failed.shape)
     n, x = total.sum(axis=(1, 2)), failed.sum(axis=(1, 2))
     hour = load * BLOCKS

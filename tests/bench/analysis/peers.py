@@ -13,9 +13,8 @@ import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tests.bench.analysis.shapes import NEVER, Counts, Floats, Ints, Ladder
+from tests.bench.analysis.shapes import NEVER, Bools, Counts, Floats, Ints, Ladder
 
 SCRAPE_S = 15
 MINUTE = 60
@@ -27,7 +26,6 @@ NAMES = (
     "SRE burn 14.4x",
     "naive z, 1 %",
 )
-Bools = NDArray[np.bool_]
 
 
 class Scraped:

@@ -114,6 +114,8 @@ def _large(outcome: Outcome) -> Iterable[Miss]:
 
 
 def _promotion(outcome: Outcome) -> Iterable[Miss]:
+    if not outcome["alike"]:
+        return  # what is proved is proved of the instances that serve; no promise is held against their luck
     if outcome["at_margin"]:
         for step, part in enumerate(outcome["steps"], 1):
             n = outcome["replications"]

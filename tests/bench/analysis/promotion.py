@@ -16,6 +16,7 @@ import numpy as np
 
 from controller.plans import ready
 from tests.bench.analysis import entrants
+from tests.bench.analysis.fleets import STABLE_INSTANCES, canary_instances, luck, with_luck
 from tests.bench.analysis.judge import SEED
 from tests.bench.analysis.shapes import NEVER, Counts, Floats, Ladder, Rule
 from tests.bench.analysis.vectorised import first_at_least, log_odds, log_proofs
@@ -29,19 +30,21 @@ BATCH = 250
 
 @dataclass(frozen=True, slots=True)
 class Climb:
-    """One profile at one rate; `at_margin` makes the canary exactly as bad as the margin."""
+    """One profile at one rate; `at_margin` makes the canary exactly as bad as the margin, before its instances' luck."""
 
     profile: str
     rps: float
     base: float
     at_margin: bool = False
     group: int = 1
+    spread: float = 0.0
 
     @property
     def name(self) -> str:
         """Return what the table and `--cells` call it."""
         what = "at the margin" if self.at_margin else "good"
         groups = f", groups of {self.group}" if self.group > 1 else ""
+        groups += f", unlike instances, sd {self.spread:g}" if self.spread else ""
         return f"promotion/{self.profile}/{what}{groups}/{self.rps:g} rps/{self.base:.2%}"
 
 
@@ -54,7 +57,9 @@ def climbs() -> Iterator[Climb]:
         for rps in (250, 1000, 5000):
             yield Climb(profile, rps, 0.003, at_margin=True)
             yield Climb(profile, rps, 0.003, at_margin=True, group=3)
+            yield Climb(profile, rps, 0.003, at_margin=True, spread=0.25)
         yield Climb(profile, 1000, 0.003, group=3)
+        yield Climb(profile, 1000, 0.003, spread=0.25)
 
 
 def judge_climb(climb: Climb, replications: int) -> dict[str, Any]:
@@ -74,6 +79,7 @@ def judge_climb(climb: Climb, replications: int) -> dict[str, Any]:
         "kind": "promotion",
         "replications": replications,
         "at_margin": climb.at_margin,
+        "alike": not climb.spread,
         "steps": passed.mean(axis=0).tolist(),
         "promoted": int(whole.size),
         "rolled_back": failed,
@@ -88,10 +94,14 @@ def _climb(climb: Climb, rows: int, rng: np.random.Generator) -> tuple[Floats, i
     rho, delta = PROFILES[climb.profile]
     plan = ready.plan(climb.profile)
     ladder = Ladder(shares=tuple(s.share / 10_000 for s in plan.steps), step_s=plan.steps[0].deadline_s)
-    family = Family("climb", sizes=(climb.group,), apart=True, bound=climb.group)
+    family = Family(
+        "climb", sizes=(climb.group,), apart=climb.group > 1, bound=climb.group, spread=climb.spread
+    )
     worse = Fault("at the margin", factor=rho, level=delta / (1 - rho * climb.base), at_s=0.0)
     world = rates(family, worse if climb.at_margin else None, ladder, climb.rps, climb.base, rows, rng)
-    drawn = counts(family, world, ladder, rng)
+    canary = luck(family, rows, canary_instances(max(ladder.shares)), ladder.total_s, rng)
+    stable = luck(family, rows, STABLE_INSTANCES, ladder.total_s, rng)
+    drawn = counts(family, with_luck(world, ladder, canary, stable), ladder, rng)
     proofs = log_proofs(drawn, ladder, _rule(climb, ladder, rows, rho, delta))
     waits = np.full((rows, len(plan.steps)), np.nan)
     for index, step in enumerate(plan.steps):

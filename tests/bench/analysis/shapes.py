@@ -15,6 +15,7 @@ from controller.analysis.wealth import Bet
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 USUAL = Bet()
 NEVER = -1
 """The look of a decision that was not taken."""
@@ -98,6 +99,7 @@ class Rule:
         half_life_s: Memory of the predictor, seconds.
         cap: Most nats a look.
         restored: Odds to which one look may lift a poor part.
+        warm_looks: At the first looks stable's rate is learned and nothing is bet.
     """
 
     rho: Floats
@@ -108,3 +110,4 @@ class Rule:
     half_life_s: float = USUAL.half_life_s
     cap: float = USUAL.cap
     restored: float = USUAL.restored
+    warm_looks: int = 0

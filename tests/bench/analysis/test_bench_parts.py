@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.bench.analysis import past, peers, worlds
+from tests.bench.analysis import fleets, past, peers, worlds
 from tests.bench.analysis.cells import IDENTICAL, NULLS, REPORTED_LADDER, Cell, all_cells
 from tests.bench.analysis.chances import at_least, lower, upper
 from tests.bench.analysis.oracle import wald_requests
@@ -98,6 +98,30 @@ def test_a_world_has_the_rate_it_was_asked_for(family: worlds.Family) -> None:
     assert counts.xb.sum() == pytest.approx(failing, abs=5 * max(family.sizes) * math.sqrt(failing) + 50)
     assert counts.nb.sum() == pytest.approx(world.load_b.sum(), rel=0.02)
     assert (counts.xc <= counts.nc).all()
+
+
+@pytest.mark.parametrize(("wander_s", "alike_after"), [(0.0, 1.0), (600.0, math.exp(-1000 / 600))])
+def test_luck_has_its_spread_and_lasts_as_long_as_it_is_told(wander_s: float, alike_after: float) -> None:
+    """The log has the standard deviation asked for at any time; after 1 000 s it is as like itself as it should be."""
+    family = worlds.Family("unlike", spread=0.25, wander_s=wander_s)
+    log = np.log(fleets.luck(family, 2000, 3, 1100.0, np.random.default_rng(3)))
+
+    first, last = log[:, :, 0].ravel(), log[:, :, 10].ravel()
+    assert first.std() == pytest.approx(0.25, rel=0.05)
+    assert last.std() == pytest.approx(0.25, rel=0.05)
+    assert np.corrcoef(first, last)[0, 1] == pytest.approx(alike_after, abs=0.05)
+
+
+def test_luck_multiplies_the_rates_of_the_instances_that_serve() -> None:
+    """Two canary instances with factors 1 and 3 double the canary's rate; stable's own luck moves stable's."""
+    world = worlds.rates(IDENTICAL, None, SHORT, 40, 0.01, 1, np.random.default_rng(1))
+    canary = np.array([1.0, 3.0, 1, 1, 1, 1]).reshape(1, 6, 1).repeat(6, axis=2)
+
+    lucky = fleets.with_luck(world, SHORT, canary, np.full((1, 12, 6), 0.5))
+
+    assert lucky.pc[0, 0] == pytest.approx(0.02)
+    assert lucky.pc[0, -1] == pytest.approx(0.01 * 8 / 6)
+    assert lucky.pb[0] == pytest.approx(0.005)
 
 
 def test_no_two_cells_share_a_name() -> None:

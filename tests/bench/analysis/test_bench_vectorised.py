@@ -32,6 +32,7 @@ def draw(seed: int) -> tuple[Counts, Rule]:
         prior=10 ** rng.uniform(-5, -1, ROWS_A_SEED),
         temper=rng.choice([1.0, 3.0, 8.0], ROWS_A_SEED),
         plan_s=float(rng.choice([10.0, 2400.0])),
+        warm_looks=int(rng.choice([0, 2])),
     )
     return Counts(nb=nb, xb=xb, nc=nc, xc=xc), rule
 
@@ -45,6 +46,7 @@ def scalar(counts: Counts, rule: Rule, row: int) -> tuple[list[float], list[floa
         plan_s=rule.plan_s,
         half_life_s=rule.half_life_s,
         cap=rule.cap,
+        restored=rule.restored,
         temper=float(rule.temper[row]),
     )
     state, predictor, proof, odds, proofs = Wealth(), Predictor(), certainty.START, [], []
@@ -53,8 +55,14 @@ def scalar(counts: Counts, rule: Rule, row: int) -> tuple[list[float], list[floa
     for look in range(LADDER.looks):
         if look and steps[look] != steps[look - 1]:
             state, proof = wealth.add_step(state), certainty.START
-        stable = Tally(stable.total + int(counts.nb[row, look]), stable.failed + int(counts.xb[row, look]))
-        canary = Tally(canary.total + int(counts.nc[row, look]), canary.failed + int(counts.xc[row, look]))
+        stable = stable + Tally(int(counts.nb[row, look]), int(counts.xb[row, look]))
+        if look < rule.warm_looks:
+            predictor = wealth.remember(predictor, stable, gap_s=LADDER.look_s, half_life_s=rule.half_life_s)
+            stable = Tally()
+            odds.append(0.0)
+            proofs.append(0.0)
+            continue
+        canary = canary + Tally(int(counts.nc[row, look]), int(counts.xc[row, look]))
         state = wealth.add_look(state, bet, predictor, gap_s=LADDER.look_s, stable=stable, canary=canary)
         proof = certainty.add_look(proof, margin, bet, predictor, stable=stable, canary=canary)
         both = stable.total > 0 and canary.total > 0
@@ -91,6 +99,7 @@ def test_a_few_hundred_paths_agree() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 def test_ten_thousand_paths_agree() -> None:
     """The long form of the same."""
     for seed in range(100, 200):

@@ -50,6 +50,7 @@ def log_odds(counts: Counts, ladder: Ladder, rule: Rule) -> Floats:
         0.5 ** (ladder.look_s / rule.half_life_s),
         rule.cap,
         rule.restored,
+        rule.warm_looks,
         SIZES,
         out,
     )
@@ -71,6 +72,7 @@ def log_proofs(counts: Counts, ladder: Ladder, rule: Rule) -> Floats:
         rule.temper,
         0.5 ** (ladder.look_s / rule.half_life_s),
         rule.cap,
+        rule.warm_looks,
         out,
     )
     return out
@@ -98,6 +100,7 @@ def _bet_all(
     kept: float,
     cap: float,
     restored: float,
+    warm_looks: int,
     sizes: Floats,
     out: Floats,
 ) -> None:
@@ -111,8 +114,12 @@ def _bet_all(
                 mass = min(STEP_MASS, LARGEST_STEP * reserve)
                 parts += mass / POINTS
                 reserve = max(reserve - mass, 0.0)
-            part = gap_s / plan_s
-            mass = SPREAD_MASS * part if elapsed < plan_s else reserve * part
+            if t < warm_looks:
+                seen = seen * kept + nb[r, t]
+                failed = failed * kept + xb[r, t]
+                out[r, t] = 0.0
+                continue
+            mass = SPREAD_MASS * gap_s / plan_s if elapsed < plan_s else reserve * gap_s / elapsed
             mass = min(mass, LARGEST_STEP * reserve)
             parts += mass / POINTS
             reserve = max(reserve - mass, 0.0)
@@ -147,10 +154,11 @@ def _grow(
     border = rho * tb + delta
     if border >= HIGHEST_RATE:
         return
+    capped = math.exp(min(cap, LARGEST_GAIN))
     for j in range(POINTS):
         tc = border + (HIGHEST_RATE - border) * sizes[j]
         gain = log_e(block[0], block[1], block[2], block[3], tb, tc, rho, delta, True) / temper
-        most = max(parts[j] * math.exp(min(cap, LARGEST_GAIN)), restored / POINTS)
+        most = max(parts[j] * capped, restored / POINTS)
         won = min(parts[j] * math.exp(min(gain, LARGEST_GAIN)), most)
         parts[j] = min((1.0 - HEDGE) * won + HEDGE * parts[j], CLAMP)
 
@@ -168,6 +176,7 @@ def _prove_all(
     temper: Floats,
     kept: float,
     cap: float,
+    warm_looks: int,
     out: Floats,
 ) -> None:
     for r in range(nb.shape[0]):
@@ -176,6 +185,11 @@ def _prove_all(
         for t in range(nb.shape[1]):
             if t > 0 and step_of[t] != step_of[t - 1]:
                 proof = 1.0
+            if t < warm_looks:
+                seen = seen * kept + nb[r, t]
+                failed = failed * kept + xb[r, t]
+                out[r, t] = 0.0
+                continue
             carried[0] += nb[r, t]
             carried[1] += xb[r, t]
             carried[2] += nc[r, t]

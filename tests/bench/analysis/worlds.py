@@ -3,21 +3,19 @@
 Before it: `cells` names a family, a rate, a base rate and a fault. After it: `vectorised`, `peers` and `oracle` judge
 the counts drawn here. Each family is one line that says what is unusual about it; the drawing is the same for all.
 
-Requests arrive as a Poisson process, so that good and failing ones are drawn separately. Errors may come in groups
+Unlike instances are added by `fleets`. Requests arrive as a Poisson process, so that good and failing ones are drawn separately. Errors may come in groups
 (retries of one failure, one user's session); members of a group share an arm.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from tests.bench.analysis.shapes import Counts, Floats, Ints, Ladder
 
-STABLE_INSTANCES = 12
 BURSTS = 3
 WARM_UP_S = 15.0
 
@@ -35,6 +33,7 @@ class Family:
         apart: Members of a group are one look apart; else in one look.
         late_looks: Stable's counters are read this many looks late.
         spread: Standard deviation of the log base rate between instances.
+        wander_s: For how long an instance keeps its luck, seconds; 0 for ever.
         cold_s: For this long the canary answers 30 % with errors, inside the warm-up.
         at_margin: The canary is exactly at the default margin.
         bound: The bound on group size that the engine is told; None where it has to measure the dispersion.
@@ -49,6 +48,7 @@ class Family:
     apart: bool = False
     late_looks: int = 0
     spread: float = 0.0
+    wander_s: float = 0.0
     cold_s: float = 0.0
     at_margin: bool = False
     bound: int | None = 1
@@ -102,7 +102,7 @@ def rates(
     rows: int,
     rng: np.random.Generator,
 ) -> Rates:
-    """Return what the world is about to do; families with luck of instances draw it here."""
+    """Return what the world is about to do, with instances that are all alike."""
     shape = (rows, ladder.looks)
     at: Floats = np.arange(ladder.looks) * np.float64(ladder.look_s)
     turn = at / ladder.total_s
@@ -159,39 +159,3 @@ def _delayed(array: Ints, looks: int) -> Ints:
     late = np.zeros_like(array)
     late[:, looks:] = array[:, :-looks]
     return late
-
-
-def with_luck(
-    family: Family, world: Rates, ladder: Ladder, luck: Callable[[int], Floats], stable: Floats
-) -> Rates:
-    """Return the world in which every instance has its own base rate.
-
-    Args:
-        family: Its spread is used by the caller who draws the luck.
-        world: Before.
-        ladder: Gives the canary instances of each step.
-        luck: Returns the factors of that many new instances, (replications, instances).
-        stable: Factors of the stable instances, (replications, `STABLE_INSTANCES`).
-    """
-    if not family.spread:
-        return world
-    steps = ladder.step_of()
-    canary = luck(canary_instances(max(ladder.shares)))
-    means = np.stack([canary[:, : canary_instances(share)].mean(axis=1) for share in ladder.shares], axis=1)
-    kept = np.stack([stable[:, : stable_instances(share)].mean(axis=1) for share in ladder.shares], axis=1)
-    return Rates(
-        world.load_b,
-        world.load_c,
-        np.minimum(world.pb * kept[:, steps], 1.0),
-        np.minimum(world.pc * means[:, steps], 1.0),
-    )
-
-
-def canary_instances(share: float) -> int:
-    """Return how many canary instances carry a share: at least two, on different nodes."""
-    return max(2, round(share * STABLE_INSTANCES))
-
-
-def stable_instances(share: float) -> int:
-    """Return how many stable instances are left beside a share."""
-    return max(2, STABLE_INSTANCES - canary_instances(share))

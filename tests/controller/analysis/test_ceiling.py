@@ -13,23 +13,26 @@ from hypothesis import strategies as st
 from controller.analysis.ceiling import add_look
 from controller.analysis.wealth import Bet, add_step
 from controller.errors import InvalidInput
-from controller.model.wealth import Tally, Wealth
+from controller.model.wealth import START_MASS, Tally, Wealth
 
 CEILING = 0.05
 
 
 def run(*looks: tuple[int, int], bet: Bet | None = None, ceiling: float = CEILING) -> list[float]:
     """Bet on (canary, failed) once a second; returns log odds after each look."""
-    wealth, logs = Wealth(), []
+    bet = bet or Bet(cap=3.0)
+    wealth, logs = Wealth(parts=(START_MASS / len(bet.grid),) * len(bet.grid)), []
     for total, failed in looks:
-        wealth = add_look(wealth, bet or Bet(cap=3.0), ceiling, gap_s=1, canary=Tally(total, failed))
+        wealth = add_look(wealth, bet, ceiling, gap_s=1, canary=Tally(total, failed))
         logs.append(math.log(wealth.total))
     return logs
 
 
 def test_reference_values_of_the_odds() -> None:
     """The same sums written out by hand once: five requests a look, 0, 1, 2, 2 and 3 of them failed."""
-    found = run((5, 0), (5, 1), (5, 2), (5, 2), (5, 3))
+    six_sizes = Bet(cap=3.0, grid=tuple(0.98 / 4**j for j in range(6)))
+
+    found = run((5, 0), (5, 1), (5, 2), (5, 2), (5, 3), bet=six_sizes)
 
     assert found == pytest.approx([-0.2333, -0.120382, 0.645967, 2.430904, 5.234537], abs=1e-6)
 

@@ -24,7 +24,8 @@ from controller.model.wealth import Margin
 PLAN = Plan("p", (Step(BasisPoints(500), hold_s=60), Step(BasisPoints(5000), hold_s=60)))
 POLICY = Policy("p", warmup_s=0)
 EVIDENCE = TypeAdapter(Evidence)
-FRESH = begin_release(PLAN, POLICY, History(600, 60_000, 60))
+FRESH = replace(begin_release(PLAN, POLICY, History(600, 60_000, 60)), share=BasisPoints(0))
+"""Of no share, so that these tests may split as they like; test_surroundings.py has the splits."""
 
 
 def look(

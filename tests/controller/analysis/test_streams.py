@@ -125,6 +125,18 @@ def test_the_numbers_of_a_sentence_are_those_the_odds_stand_on() -> None:
     assert verdict.window_s <= 6
 
 
+def test_the_ceiling_is_about_errors_in_whatever_order_the_metrics_stand() -> None:
+    """Slow requests that come together say nothing of failures: a ladder that stands first does not temper the ceiling."""
+    start = replace(START, rungs=tuple(replace(rung, temper=40.0) for rung in RUNGS))
+    usual, turned = (
+        replace(POLICY, metrics=metrics, ceiling=0.02) for metrics in ((ERRORS, LATENCY), (LATENCY, ERRORS))
+    )
+
+    found = [judged(policy, begin(policy, start), looks(10, failed=6))[0] for policy in (usual, turned)]
+
+    assert found[0].ceiling == found[1].ceiling
+
+
 def test_a_ceiling_fails_what_fails_like_stable() -> None:
     """Both arms fail a tenth of their requests: tolerable beside stable, but not above a ceiling of 2 %."""
     policy = replace(POLICY, metrics=(ERRORS,), ceiling=0.02)

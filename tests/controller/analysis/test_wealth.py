@@ -12,17 +12,19 @@ from hypothesis import strategies as st
 
 from controller.analysis.projection import factors
 from controller.analysis.wealth import Bet, add_look, add_step, expected_rate, remember
-from controller.model.wealth import Margin, Predictor, Tally, Wealth
+from controller.model.wealth import GRID_POINTS, START_MASS, Margin, Predictor, Tally, Wealth
 
 Block = tuple[int, int, int, int]
-REFERENCE = Bet(cap=3.0, restored=0.0)
+REFERENCE = Bet(cap=3.0, restored=0.0, grid=tuple(0.98 / 4**j for j in range(6)), longest_s=2400.0)
 """What the independent implementation bets with."""
-POOR = Wealth(parts=(1e-6,) * 6, reserve=0.01)
+POOR = Wealth(parts=(1e-6,) * GRID_POINTS, reserve=0.01)
 
 
 def run(*blocks: Block, bet: Bet | None = None, wealth: Wealth | None = None) -> tuple[list[float], Wealth]:
     """Bet on (stable, failed, canary, failed) once a second; returns log odds after each look."""
-    bet, wealth, predictor, logs = bet or REFERENCE, wealth or Wealth(), Predictor(), []
+    bet, predictor, logs = bet or REFERENCE, Predictor(), []
+    points = len(bet.grid)
+    wealth = wealth or Wealth(parts=(START_MASS / points,) * points)
     for nb, xb, nc, xc in blocks:
         stable = Tally(nb, xb)
         wealth = add_look(wealth, bet, predictor, gap_s=1, stable=stable, canary=Tally(nc, xc))
@@ -69,6 +71,14 @@ def test_no_traffic_moves_nothing() -> None:
 
     assert logs[-1] == pytest.approx(0.0, abs=1e-9)
     assert wealth.reserve == pytest.approx(0.061601, abs=1e-6)
+
+
+def test_a_release_that_waits_for_long_keeps_wealth_for_later_faults() -> None:
+    """Ten times the planned time leaves a tenth of the reserve, and the total stays 1."""
+    logs, wealth = run(*[(0, 0, 0, 0)] * 6000, bet=Bet(plan_s=600.0))
+
+    assert wealth.reserve == pytest.approx(0.012, rel=0.01)
+    assert logs[-1] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_three_steps_before_any_look_leave_a_reserve() -> None:
@@ -222,6 +232,14 @@ def test_one_look_adds_at_most_the_cap(blocks: list[Block]) -> None:
     logs, _ = run(*blocks, bet=Bet())
 
     assert all(after <= max(before, 0.0) + 3.5 + 1e-9 for before, after in pairwise(logs))
+
+
+def test_a_release_that_began_with_fewer_parts_goes_on_with_them() -> None:
+    """Evidence of an earlier version had six parts; its odds go on."""
+    logs, wealth = run(*[(95, 0, 5, 3)] * 2, bet=Bet(), wealth=Wealth(parts=(0.1,) * 6))
+
+    assert logs[-1] > 4
+    assert len(wealth.parts) == 6
 
 
 def test_the_predictor_forgets() -> None:

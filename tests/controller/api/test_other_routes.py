@@ -14,13 +14,23 @@ from controller.traces.memory import MemoryTraces
 from tests.controller.releases.world import CATALOG, KEY, TOKEN, World, a_world
 
 BODY = {"stable": "v1", "versions": {"v1": ["127.0.0.1:9000"], "v2": ["127.0.0.1:9001"]}}
+TRAFFIC = {
+    "shield": False,
+    "identity": {"cookie": "shop_id"},
+    "matches": [{"headers": {"x-country": "ch"}, "query": {"beta": "*"}}, {"cookies": {"group": "b"}}],
+    "mirror": {"version": "v2", "percent": 0.07},
+    "preview": True,
+    "timeout_s": 0.5,
+}
+MORE = {"plan": "demo", "policy": "demo", **TRAFFIC}
+"""Everything about a target that may be left out."""
 TRACE = "a" * 32
 
 
 async def test_a_target_can_be_put_read_and_put_back() -> None:
     """201 when it is new, 200 afterwards, and what GET shows can be sent back unchanged."""
     async with a_world(has_catalog=False) as world, world.client() as client:
-        new = await client.put("/v1/targets/catalog", json={**BODY, "plan": "demo", "policy": "demo"})
+        new = await client.put("/v1/targets/catalog", json={**BODY, **MORE})
         shown = (await client.get("/v1/targets/catalog")).json()
         again = await client.put("/v1/targets/catalog", json=shown)
 
@@ -29,6 +39,7 @@ async def test_a_target_can_be_put_read_and_put_back() -> None:
         assert shown["hosts"] == ["catalog.localhost"]
         assert [step["share"] for step in shown["plan"]["steps"]] == [10, 30, 60]
         assert [one.key for one in await world.keeper.targets()] == [KEY]
+        assert {key: shown[key] for key in TRAFFIC} == TRAFFIC
 
 
 async def test_environments_are_apart() -> None:

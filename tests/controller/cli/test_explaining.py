@@ -9,7 +9,7 @@ import pytest
 
 from controller.cli.main import run
 from controller.model.release import Change, Outcome, State
-from controller.model.verdict import Ground, sentence
+from controller.model.verdict import Ground, Part, Verdict, sentence
 from tests.controller.cli.serving import Serving
 from tests.controller.releases.world import BAD_NEWS
 
@@ -17,11 +17,20 @@ Capture = pytest.CaptureFixture[str]
 ODDS = replace(BAD_NEWS, ground=Ground.ODDS, limit=None, odds=640.0, proof=0.01, look=7)
 
 
-def failed(serving: Serving) -> str:
+SLOW = replace(
+    ODDS,
+    metric="latency p99",
+    slower_than_s=0.25,
+    instance="10.0.0.7:80",
+    parts=(Part("errors", 8.0, 0.03), Part("latency p99", 900.0, 0.97)),
+)
+
+
+def failed(serving: Serving, verdict: Verdict = ODDS) -> str:
     release = serving.do(serving.world.start()).order.id
-    said = sentence(ODDS, target="catalog", canary="v2", stable="v1")
+    said = sentence(verdict, target="catalog", canary="v2", stable="v1")
     serving.do(serving.world.note(release, "step_started", Change(state=State.STEPPING), text="step 1 began"))
-    change = Change(state=State.DONE, outcome=Outcome.ROLLED_BACK, reason=said, verdict=ODDS)
+    change = Change(state=State.DONE, outcome=Outcome.ROLLED_BACK, reason=said, verdict=verdict)
     serving.do(serving.world.note(release, "rolled_back", change, text=said))
     return release
 
@@ -42,6 +51,22 @@ def test_the_sentence_is_the_one_of_the_api(serving: Serving, capsys: Capture) -
         "step_started",
         "rolled_back",
     ]
+
+
+def test_several_metrics_are_told_apart_and_an_instance_is_named(serving: Serving, capsys: Capture) -> None:
+    """The sentence stays first; then what the odds are made of. The API has both the words and the numbers."""
+    release = failed(serving, SLOW)
+
+    assert run(["explain", release]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    verdict = serving.do(serving.api().call("GET", f"/v1/releases/{release}"))["verdict"]
+    assert "catalog v2 took longer than 250 ms in 30 of 40 requests" in lines[0]
+    assert "latency p99 makes 97 % of these odds, errors 3 %" in lines[1:]
+    assert "blamed instance: 10.0.0.7:80" in lines
+    assert verdict["attribution"] in lines
+    assert verdict["numbers"]["parts"][1] == {"metric": "latency p99", "odds": 900.0, "part": 0.97}
+    assert (verdict["numbers"]["metric"], verdict["numbers"]["slower_than_s"]) == ("latency p99", 0.25)
 
 
 def test_a_release_that_runs_is_explained_at_once(serving: Serving, capsys: Capture) -> None:

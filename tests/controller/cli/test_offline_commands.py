@@ -78,10 +78,49 @@ def test_simulate_takes_files(tmp_path: Path, capsys: Capture) -> None:
     assert "plan mine, policy careful" in capsys.readouterr().out
 
 
+def test_simulate_describes_latency_instances_and_what_breaks(capsys: Capture) -> None:
+    """Every option reaches the scene in seconds and parts of one, and the answer stays one JSON object."""
+    arguments = ["simulate", "--plan", "demo", "--policy", "demo", "--runs", "1", "--output", "json"]
+    arguments += ["--latency-ms", "50", "--latency-sigma", "0.6", "--canary-slower", "1.5", "--pauses"]
+    arguments += ["--canary-slow-part", "2", "--slow-ms", "500", "--canary-sigma", "0.7"]
+    arguments += ["--instances", "4:2", "--unlike", "0.3", "--bad-instance", "30", "--generations", "2"]
+    arguments += ["--group", "3", "--dark-after", "40", "--hang-after", "30", "--source-down", "5:2"]
+
+    assert run(arguments) == 0
+
+    found = json.loads(capsys.readouterr().out)
+    scene = found["scene"]
+    assert scene["latency"] == {"median_s": 0.05, "sigma": 0.6, "pauses": {"every_s": 20.0, "for_s": 0.2}}
+    assert scene["canary"]["slowness"] == {"times": 1.5, "part": 0.02, "by_s": 0.5, "sigma": 0.7}
+    assert (scene["canary"]["dark_after_s"], scene["canary"]["hangs_after_s"]) == (40.0, 30.0)
+    assert scene["fleet"] == {"stable": 4, "canary": 2, "unlike": 0.3, "bad_rate": 0.3, "generations": 2}
+    assert (scene["group"], scene["outages"]) == (3, [{"at_s": 5.0, "for_s": 2.0}])
+    assert {"failed_by", "bad_instance", "dark", "burning", "waiting"} <= found.keys()
+
+
+def test_simulate_says_what_the_rollbacks_stand_on_and_which_holds_it_met(capsys: Capture) -> None:
+    """The metric of a slow canary; the hold of one bad instance."""
+    slow = ["--latency-ms", "50", "--canary-slower", "2"]
+    bad = ["--instances", "2:2", "--bad-instance", "60"]
+
+    assert run(["simulate", *QUICK, *slow]) == 0
+    told = capsys.readouterr().out
+    assert run(["simulate", *QUICK, "--runs", "1", *bad]) == 0
+
+    assert "what they stand on            latency p" in told
+    assert "held: one bad instance        1 of 1" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [
         (["--burst", "x"], "burst"),
+        (["--source-down", "5"], "source_down"),
+        (["--instances", "4"], "instances"),
+        (["--instances", "0:4"], "instances"),
+        (["--unlike", "0.3"], "instances"),
+        (["--canary-slower", "2"], "latency_ms"),
+        (["--latency-ms", "0"], "latency_ms"),
         (["--burst", "1:2:300"], "burst"),
         (["--rate", "nan"], "rate"),
         (["--look-every", "0"], "look_every"),

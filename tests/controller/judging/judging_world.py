@@ -8,7 +8,8 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from controller.errors import StoreUnavailable
+from controller.errors import SourceUnavailable, StoreUnavailable
+from controller.judging.alarms import Alarms
 from controller.judging.clock import Clock
 from controller.judging.looking import Eye
 from controller.judging.loop import Judge, Rhythm, Tools
@@ -20,6 +21,7 @@ from controller.model.plan import JudgeKind, Plan, Policy, Step
 from controller.model.release import Progress, ReleaseOrder
 from controller.model.share import BasisPoints
 from controller.model.target import Target, TargetKey
+from controller.model.verdict import Verdict
 from controller.routing.book import Book
 from controller.routing.keeper import Keeper
 from controller.routing.memory import Answers, MemoryPlane
@@ -81,6 +83,7 @@ class World:
     told: list[Progress] = field(default_factory=list)
     checkpoints: list[Evidence] = field(default_factory=list)
     is_ledger_down: bool = False
+    is_source_down: bool = False
 
     async def open(self) -> World:
         self.plane = MemoryPlane()
@@ -108,7 +111,12 @@ class World:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.keeper.aclose()
 
-    def judge(self, *, record: Callable[[StepOrder, Look], None] = lambda order, look: None) -> Judge:
+    def judge(
+        self,
+        *,
+        record: Callable[[StepOrder, Look], None] = lambda order, look: None,
+        alarms: Alarms | None = None,
+    ) -> Judge:
         return Judge(
             Tools(
                 keeper=self.keeper,
@@ -118,6 +126,7 @@ class World:
                 report=self._report,
                 rhythm=Rhythm(),
                 record=record,
+                alarm=_told_nobody if alarms is None else alarms.tell,
             )
         )
 
@@ -127,6 +136,8 @@ class World:
         self.told.append(progress)
 
     async def _counters(self, target: TargetKey) -> Reading:
+        if self.is_source_down:
+            raise SourceUnavailable("the source was told to be down")
         return await self.keeper.counters(target)
 
     async def _history(self, target: TargetKey, version: str, window_s: float) -> History:
@@ -146,6 +157,10 @@ class World:
         """The canary's share as traffic sees it."""
         applied = self.plane.share_of(TARGET.key)
         return applied.share if applied else 0
+
+
+async def _told_nobody(order: StepOrder, trouble: str, verdict: Verdict, reason: str) -> None:
+    """Tell nobody."""
 
 
 def order(

@@ -225,3 +225,23 @@ def wander_once(at: Position, move: Event | CommandKind) -> Position:
 def test_every_position_has_a_state_for_people(path: list[Event | CommandKind]) -> None:
     """Whatever happened, the release can be shown."""
     assert state_of(PLAN, wander(PLAN, POLICY, path)) in State
+
+
+def test_nobody_waits_for_a_person_for_ever() -> None:
+    """A second undecided end while waiting takes the canary back; a paused one stays, because a person has come."""
+    undecided = Event(Happening.STEP_UNDECIDED, Verdict(Decision.HOLD, Ground.NO_TRAFFIC), reason="too few")
+    waits = go(STEPPING, undecided)
+    assert waits.is_waiting
+
+    over = go(waits, undecided)
+    assert (over.phase, over.outcome) == (Phase.CLOSING, Outcome.ROLLED_BACK)
+    assert over.reason == "nobody decided in time; too few"
+    assert go(command(PLAN, waits, CommandKind.PAUSE), undecided).phase is Phase.STEPPING
+
+
+@pytest.mark.parametrize("fallback", list(Fallback))
+def test_an_incident_of_the_whole_service_waits_whatever_the_policy_says(fallback: Fallback) -> None:
+    """Neither promoted nor rolled back at a deadline that comes while everything burns."""
+    burning = Event(Happening.STEP_UNDECIDED, Verdict(Decision.HOLD, Ground.SERVICE_BURNING), reason="r")
+
+    assert go(STEPPING, burning, policy=Policy("p", on_inconclusive=fallback)).is_waiting

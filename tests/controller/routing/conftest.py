@@ -30,6 +30,16 @@ def edge(short_folder: Path) -> Iterator[Edge]:
 
 
 @pytest.fixture
+def other_edge(short_folder: Path) -> Iterator[Edge]:
+    """A second Envoy with a folder of its own."""
+    folder = short_folder / "b"
+    folder.mkdir()
+    made = Edge(folder)
+    yield made
+    made.kill()
+
+
+@pytest.fixture
 async def desk() -> AsyncIterator[Desk]:
     """A router in memory that knows the shop."""
     made = await open_desk()

@@ -17,11 +17,13 @@ from pathlib import Path
 
 from controller.model.lease import Observation
 from controller.model.target import Target, TargetKey
-from controller.routing.envoy.bootstrap import envoy_arguments, envoy_bootstrap
+from controller.routing.envoy.bootfile import BootFiles
+from controller.routing.envoy.bootstrap import LOOPBACK, EnvoyOptions, envoy_arguments
 from controller.routing.envoy.plane import EnvoyPlane
-from controller.routing.port import DataPlane, LeaseKeeper
+from controller.routing.port import DataPlane, LeaseKeeper, Shares
 
 HOST = "catalog.localhost"
+CATALOG = TargetKey("local.catalog")
 RESET = 0
 """Instead of a status: the upstream cuts the connection without an answer."""
 
@@ -47,13 +49,16 @@ class Upstream:
     Args:
         name: Its answer's body.
         answer: Status by number of the request (from 0); RESET cuts the connection.
+        waits_for: No answer before this is set.
     """
 
     name: str
     answer: Callable[[int], int] = lambda number: 200
+    waits_for: asyncio.Event | None = None
     port: int = field(default_factory=free_port)
     served: Counter[int] = field(default_factory=Counter)
     head: dict[str, str] = field(default_factory=dict)
+    path: str = ""
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _server: asyncio.Server | None = None
 
@@ -89,12 +94,15 @@ class Upstream:
         self._writers.add(writer)
         with suppress(OSError, EOFError, asyncio.IncompleteReadError):
             while True:
-                self.head = _headers(await reader.readuntil(b"\r\n\r\n"))
+                head = await reader.readuntil(b"\r\n\r\n")
+                self.path, self.head = head.split(b" ", 2)[1].decode(), _headers(head)
                 await reader.readexactly(int(self.head.get("content-length", "0")))
                 status = self.answer(self.total)
                 self.served[status] += 1
                 if status == RESET:
                     break
+                if self.waits_for is not None:
+                    await self.waits_for.wait()
                 body = self.name.encode()
                 writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
                 await writer.drain()
@@ -122,6 +130,7 @@ class Edge:
     folder: Path
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    trusted: tuple[str, ...] = LOOPBACK
 
     @property
     def xds(self) -> Path:
@@ -138,6 +147,21 @@ class Edge:
         """The access log."""
         return self.folder / "access.jsonl"
 
+    @property
+    def boot(self) -> BootFiles:
+        """The files it starts from, where a router process keeps them too."""
+        return BootFiles(
+            EnvoyOptions(
+                node_id="edge-1",
+                listen_port=self.port,
+                xds_socket=self.xds,
+                admin_socket=self.admin,
+                access_log=self.access_log,
+                routes=self.folder / "state" / "envoy" / "routes.json",
+                trusted=self.trusted,
+            )
+        )
+
     def lines(self) -> list[dict[str, object]]:
         """Return the access log so far."""
         if not self.access_log.exists():
@@ -146,19 +170,11 @@ class Edge:
 
     def start(self) -> None:
         """Run Envoy; it asks for its configuration whenever the router answers."""
-        config = self.folder / "envoy.json"
-        bootstrap = envoy_bootstrap(
-            node_id="edge-1",
-            listen_host="127.0.0.1",
-            listen_port=self.port,
-            xds_socket=self.xds,
-            admin_socket=self.admin,
-            access_log=self.access_log,
-        )
-        config.write_text(json.dumps(bootstrap))
+        boot = self.boot
+        boot.refresh()
         self.admin.unlink(missing_ok=True)
         with (self.folder / "envoy.log").open("ab") as log:
-            self.process = subprocess.Popen(envoy_arguments(config), stdout=log, stderr=log)
+            self.process = subprocess.Popen(envoy_arguments(boot.bootstrap), stdout=log, stderr=log)
 
     def kill(self) -> None:
         """End it at once."""
@@ -177,12 +193,24 @@ class Edge:
         path: str = "/",
     ) -> list[Reply]:
         """Send requests one after another over one connection (a new one when it was closed)."""
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
-        raw = f"{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 0\r\n{lines}\r\n".encode()
+        return await self.ask_each([headers] * requests, host=host, method=method, path=path)
+
+    async def ask_each(
+        self,
+        each: Sequence[Sequence[tuple[str, str]]],
+        *,
+        host: str = HOST,
+        method: str = "GET",
+        path: str = "/",
+    ) -> list[Reply]:
+        """Send one request for each set of headers, as `ask` does."""
         replies: list[Reply] = []
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        for _ in range(requests):
-            writer.write(raw)
+        for headers in each:
+            lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+            writer.write(
+                f"{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 0\r\n{lines}\r\n".encode()
+            )
             head = await reader.readuntil(b"\r\n\r\n")
             found = _headers(head)
             body = await reader.readexactly(int(found.get("content-length", "0")))
@@ -193,6 +221,16 @@ class Edge:
         writer.close()
         await writer.wait_closed()
         return replies
+
+    async def answers(self, status: int, *, host: str = HOST, within_s: float = 10.0) -> Reply:
+        """Ask until the port is open and the answer has this status; returns it."""
+        async with asyncio.timeout(within_s):
+            while True:
+                with suppress(OSError):
+                    (reply,) = await self.ask(host=host)
+                    if reply.status == status:
+                        return reply
+                await asyncio.sleep(0.01)
 
     async def split(self, requests: int) -> Counter[str]:
         """Send requests over four connections; returns how many each version answered."""
@@ -220,7 +258,7 @@ async def serving(*upstreams: Upstream) -> AsyncIterator[tuple[Upstream, ...]]:
 @asynccontextmanager
 async def planned(edge: Edge, *, ttl_s: float = 3.0, is_renewed: bool = True) -> AsyncIterator[EnvoyPlane]:
     """Make an Envoy plane in this process, renewed as the keeper would; it and its Envoy end with the block."""
-    plane = EnvoyPlane(xds_socket=edge.xds, admin_socket=edge.admin, layer_ttl_s=ttl_s)
+    plane = EnvoyPlane(xds_socket=edge.xds, admin_socket=edge.admin, layer_ttl_s=ttl_s, boot=edge.boot)
 
     async def renew() -> None:
         while is_renewed:
@@ -249,9 +287,14 @@ async def accepted(plane: DataPlane) -> None:
 
 async def applied(keeper: LeaseKeeper, target: TargetKey) -> Observation:
     """Wait until the keeper sees a proxy that has everything."""
-    async with asyncio.timeout(10):
-        while not (seen := await keeper.observe(target)).is_applied:
-            await asyncio.sleep(0.02)
+    seen = await keeper.observe(target)
+    try:
+        async with asyncio.timeout(10):
+            while not seen.is_applied:
+                await asyncio.sleep(0.02)
+                seen = await keeper.observe(target)
+    except TimeoutError:
+        raise AssertionError(f"not applied after 10 s: {seen}") from None
     return seen
 
 
@@ -285,6 +328,8 @@ class RouterProcess:
             "SERINUS_RUNTIME_DIR": str(self.edge.folder),
             "SERINUS_ROUTER__LAYER_TTL_S": str(self.ttl_s),
             "SERINUS_ENVOY__ADMIN_SOCKET": str(self.edge.admin),
+            "SERINUS_ENVOY__ACCESS_LOG": str(self.edge.access_log),
+            "SERINUS_ENVOY__PORT": str(self.edge.port),
         }
         with (self.edge.folder / "router.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -303,3 +348,31 @@ class RouterProcess:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+
+class Hand:
+    """Shares that a test sets by hand."""
+
+    def __init__(self) -> None:
+        self.shares: dict[TargetKey, Shares] = {}
+
+    def __call__(self) -> dict[TargetKey, Shares]:
+        """Return them."""
+        return dict(self.shares)
+
+    async def set(
+        self, plane: EnvoyPlane, basis_points: int, *, version: str = "v2", release: str = "rel-1"
+    ) -> None:
+        """Push a share."""
+        self.shares = {CATALOG: Shares(version, release, basis_points)} if basis_points else {}
+        await plane.push()
+
+
+async def set_up(edge: Edge, plane: EnvoyPlane, *targets: Target) -> Hand:
+    """Start plane and Envoy with these targets, and wait until Envoy has them."""
+    hand = Hand()
+    await plane.start(hand)
+    await plane.declare(targets)
+    edge.start()
+    await accepted(plane)
+    return hand

@@ -11,11 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.model.look import SourceState
+from controller.model.wealth import Tally
+from controller.routing.envoy import latency
 from controller.routing.envoy.admin import AdminError, CounterReader, Page, get, parse
 from controller.routing.envoy.counting import HostCount, Ledger, RawReading
+from controller.routing.past import Past
 from tests.controller.routing.keeping import SHOP, HandClock
 
 NAME = "local.catalog/v1"
+NOW = 1_700_000_000.0
 
 
 def raw(*, process: int = 1, retries: int = 0, **hosts: tuple[int, int]) -> RawReading:
@@ -28,7 +32,7 @@ def totals(*readings: RawReading) -> tuple[int, int]:
     """Return total and failed after readings one second apart."""
     ledger = Ledger()
     for at_s, reading in enumerate(readings):
-        ledger.add(reading, float(at_s))
+        ledger.add(reading, float(at_s), NOW + at_s)
     arm = ledger.arm(NAME)
     assert arm is not None
     return arm.total, arm.failed
@@ -60,7 +64,7 @@ def test_a_retry_that_is_seen_before_its_error_takes_nothing_back() -> None:
     ledger = Ledger()
     seen = []
     for at_s, (errors, retries) in enumerate([(5, 0), (5, 2), (9, 4)]):
-        ledger.add(raw(a=(0, errors), retries=retries), float(at_s))
+        ledger.add(raw(a=(0, errors), retries=retries), float(at_s), NOW + at_s)
         arm = ledger.arm(NAME)
         assert arm is not None
         seen.append((arm.total, arm.failed))
@@ -71,8 +75,8 @@ def test_a_retry_that_is_seen_before_its_error_takes_nothing_back() -> None:
 def test_hosts_that_left_are_no_instances() -> None:
     """Their requests stay in the total; they are not listed any more."""
     ledger = Ledger()
-    ledger.add(raw(a=(3, 1), b=(5, 0)), 0.0)
-    ledger.add(raw(b=(6, 0)), 1.0)
+    ledger.add(raw(a=(3, 1), b=(5, 0)), 0.0, NOW)
+    ledger.add(raw(b=(6, 0)), 1.0, NOW + 1)
 
     arm = ledger.arm(NAME)
 
@@ -82,11 +86,12 @@ def test_hosts_that_left_are_no_instances() -> None:
 
 def test_history_is_a_difference_of_samples() -> None:
     """The window is the time between the samples that are used."""
-    ledger = Ledger()
+    past = Past()
+    ledger = Ledger(past)
     for second in range(10):
-        ledger.add(raw(a=(10 * second, second)), float(second))
+        ledger.add(raw(a=(10 * second, second)), float(second), NOW + second)
 
-    history = ledger.history(NAME, 4.0, 9.0)
+    history = past.of(NAME).history(4.0, NOW + 9)
 
     assert (history.window_s, history.total, history.failed) == (4.0, 44, 4)
 
@@ -111,7 +116,7 @@ def test_totals_never_go_down(steps: list[tuple[int, dict[str, tuple[int, int]],
     ledger = Ledger()
     before = (0, 0)
     for at_s, (process, hosts, retries) in enumerate(steps):
-        ledger.add(raw(process=process, retries=retries, **hosts), float(at_s))
+        ledger.add(raw(process=process, retries=retries, **hosts), float(at_s), NOW + at_s)
         arm = ledger.arm(NAME)
         assert arm is not None
         assert before[0] <= arm.total
@@ -139,26 +144,48 @@ CLUSTERS = {
         {"name": "local.catalog/v4", "added_via_api": True},
     ]
 }
-STATS = {"stats": [{"name": f"cluster.{NAME}.upstream_rq_retry", "value": 2}, {"histograms": {}}]}
+ZEROS = " ".join(f"B{label}(0,0)" for label in latency._LABELS)
+STATS = "\n".join(
+    (
+        f"cluster.{NAME}.upstream_rq_retry: 2",
+        f"cluster.{NAME}.upstream_rq_time: {ZEROS.replace('B1.5(0,0)', 'B1.5(1,9)')}",
+        "cluster.local.other/v1.upstream_rq_time: B0.5(0,1) B1(0,2)",
+        "",
+    )
+).encode()
 
 
 def test_envoys_pages_become_a_reading() -> None:
-    """A counter without a value is zero; our own static cluster is left out; a cluster may have no host."""
+    """A counter without a value is zero; our own static cluster and foreign buckets are left out."""
     reading = parse(page(CLUSTERS), page(STATS))
 
     assert reading == RawReading(
-        7, {NAME: {"127.0.0.1:7001": HostCount(3, 0, 1)}, "local.catalog/v4": {}}, {NAME: 2}
+        7,
+        {NAME: {"127.0.0.1:7001": HostCount(3, 0, 1)}, "local.catalog/v4": {}},
+        {NAME: 2},
+        {NAME: (0, 9, *[0] * 62)},
     )
+
+
+def test_a_shields_latencies_are_its_canarys_and_its_retries_are_not() -> None:
+    """What users waited for through the shield counts for the canary, beside what went to it directly."""
+    line = ZEROS.replace("B1.5(0,0)", "B1.5(1,9)")
+    shielded = f"cluster.shield/{NAME}.upstream_rq_time: {line}\ncluster.shield/{NAME}.upstream_rq_retry: 5"
+    reading = parse(page(CLUSTERS), page(STATS + shielded.encode()))
+
+    alone = parse(page(CLUSTERS), page(STATS))
+    assert sum(reading.latencies[NAME]) == 2 * sum(alone.latencies[NAME]) == 18
+    assert reading.retries.get(NAME) == alone.retries.get(NAME)
 
 
 @pytest.mark.parametrize(
     ("stats", "clusters"),
     [
-        (page(b"not json"), page(CLUSTERS)),
+        (page(b"not a statistic"), page(CLUSTERS)),
         (page(STATS), page(b"\xff\xfe")),
-        (page([]), page(CLUSTERS)),
+        (page(STATS), page([])),
         (page(STATS), page({"cluster_statuses": [{"added_via_api": True}]})),
-        (page({"stats": [{"name": "x", "value": "many"}]}), page(CLUSTERS)),
+        (page(b"cluster.x.upstream_rq_retry: many"), page(CLUSTERS)),
         (page(STATS, pid=1), page(CLUSTERS, pid=2)),
     ],
 )
@@ -166,6 +193,51 @@ def test_garbage_is_no_reading(stats: Page, clusters: Page) -> None:
     """What cannot be read, or comes from two processes, is an error and never a row of zeros."""
     with pytest.raises(AdminError):
         parse(clusters, stats)
+
+
+def test_latencies_add_up_over_restarts() -> None:
+    """Another process, and a histogram that was made anew, count from zero; one that is not in the answer stands still."""
+    ledger = Ledger()
+    seen = []
+    for at_s, (process, counts) in enumerate(
+        [(1, (3, 0)), (1, (4, 2)), (1, None), (1, (5, 2)), (2, (1, 0)), (2, None), (2, (0, 1))]
+    ):
+        latencies = {NAME: (*counts, *[0] * 62)} if counts is not None else {}
+        ledger.add(RawReading(process, {NAME: {}}, {}, latencies), float(at_s), NOW + at_s)
+        arm = ledger.arm(NAME)
+        assert arm is not None
+        seen.append(arm.buckets[:2])
+
+    assert seen == [(3, 0), (4, 2), (4, 2), (5, 2), (6, 2), (6, 2), (6, 3)]
+
+
+def test_the_first_reading_is_no_past() -> None:
+    """What Envoy counted before the router came has no known beginning: it is in the totals, not in the history."""
+    past = Past()
+    ledger = Ledger(past)
+    ledger.add(raw(a=(1_000, 10)), 0.0, NOW)
+    ledger.add(raw(a=(1_005, 11)), 1.0, NOW + 1)
+
+    history = past.of(NAME).history(3_600.0, NOW + 1)
+
+    assert (history.window_s, history.total, history.failed) == (1.0, 6, 1)
+
+
+def test_a_promotion_leaves_the_last_stable_version_behind() -> None:
+    """Its instances are told with the history of the next one, not with its own; a removed target leaves nothing."""
+    clock = HandClock()
+    reader = CounterReader(socket=Path("nobody"), clock=clock.boot_s, wall_clock=clock.wall_s)
+    reader.declared([SHOP])
+    for second, count in enumerate((0, 5, 9)):
+        reading = raw(a=(count, 0), b=(2 * count, 1))
+        reader._ledger.add(reading, float(second), clock.wall_s() + second)
+    promoted = SHOP.with_stable("v2")
+    reader.declared([promoted])
+
+    assert set(reader.history(promoted, "v2", 3_600.0).earlier) == {Tally(9, 0), Tally(18, 0)}
+    assert reader.history(promoted, "v1", 3_600.0).earlier == ()
+    reader.declared([])
+    assert reader.history(promoted, "v2", 3_600.0).earlier == ()
 
 
 def test_age_becomes_a_state() -> None:

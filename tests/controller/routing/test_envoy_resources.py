@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
@@ -10,24 +12,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.errors import InvalidInput
+from controller.model.share import basis_points
 from controller.model.target import Target
+from controller.model.traffic import Identity, Mirror
+from controller.routing.envoy.layer import layer, runtime_key, runtime_value, seed
 from controller.routing.envoy.proto import discovery_pb2, resources_pb2
-from controller.routing.envoy.resources import (
-    ROUTE_TABLE,
-    layer,
-    runtime_key,
-    runtime_value,
-    seed,
-    snapshot,
-)
+from controller.routing.envoy.resources import host_name
+from controller.routing.envoy.snapshot import Snapshot, missing_clusters, snapshot
 from controller.routing.port import Shares
 from tests.controller.routing.keeping import KEY, SHOP
 
 
-def table(*targets: Target, share: Shares | None = None) -> resources_pb2.RouteConfiguration:
-    """Return the route table."""
-    made = snapshot(targets, {KEY: share} if share else {})
-    return resources_pb2.RouteConfiguration.FromString(made.routes[ROUTE_TABLE].body.value)
+def virtual_host(target: Target, share: Shares | None = None) -> resources_pb2.VirtualHost:
+    """Return the virtual host of the shop."""
+    made = snapshot([target], {KEY: share} if share else {})
+    return resources_pb2.VirtualHost.FromString(made.hosts[host_name(KEY)].body.value)
+
+
+def canary_routes(host: resources_pb2.VirtualHost) -> list[resources_pb2.Route]:
+    """Return where the drawn requests go, the first that matches first."""
+    action = host.matcher.matcher_list.matchers[0].on_match.action
+    routes = resources_pb2.RouteList.FromString(action.typed_config.value).routes
+    return [route for route in routes if route.name == "canary"]
 
 
 @given(st.integers(1, 10_000))
@@ -47,6 +53,38 @@ def test_a_bool_is_no_share() -> None:
     """True would be 1 basis point."""
     with pytest.raises(InvalidInput):
         runtime_value(True)
+
+
+@pytest.mark.parametrize("share", [0, -1, 10_001, True, 500.0, 0.5, math.nan, math.inf, "5000", None])
+def test_no_wrong_share_gets_as_far_as_a_proxy(share: Any) -> None:
+    """Envoy takes all of these, and some mean all traffic; the value that the data plane is given cannot hold them."""
+    with pytest.raises(InvalidInput):
+        Shares("v2", "rel-1", share)
+
+
+EVERYTHING = replace(
+    SHOP, identity=Identity(cookie="id"), mirror=Mirror("v2", basis_points(100)), preview=True
+)
+
+
+@pytest.mark.parametrize("target", [SHOP, replace(SHOP, shield=False), EVERYTHING])
+@pytest.mark.parametrize("share", [None, Shares("v2", "rel-1", 500)])
+def test_every_route_names_a_cluster_that_is_there(target: Target, share: Shares | None) -> None:
+    """Envoy would accept a route to nowhere and answer 503; what is missing is found before the push."""
+    made = snapshot([target], {KEY: share} if share else {})
+    torn = Snapshot({}, {}, made.hosts)
+
+    assert missing_clusters(made) == set()
+    assert f"{KEY}/v1" in missing_clusters(torn)
+
+
+def test_a_mirror_of_what_became_stable_copies_nothing() -> None:
+    """After a promotion the mirror's version may be the stable one; it would get everything twice."""
+    target = replace(SHOP, mirror=Mirror("v2", basis_points(100)))
+    before, after = virtual_host(target), virtual_host(target.with_stable("v2"))
+
+    assert [len(one.route.request_mirror_policies) for one in before.routes] == [1, 0]
+    assert [len(one.route.request_mirror_policies) for one in after.routes] == [0]
 
 
 def test_the_layer_holds_the_live_shares_and_nothing_else() -> None:
@@ -78,7 +116,7 @@ def test_a_share_changes_the_route_and_no_cluster() -> None:
     before, after = snapshot([SHOP], {}), snapshot([SHOP], {KEY: Shares("v2", "rel-1", 500)})
 
     assert (before.clusters, before.endpoints) == (after.clusters, after.endpoints)
-    assert before.routes != after.routes
+    assert before.hosts != after.hosts
 
 
 def test_another_share_of_the_same_release_changes_the_layer_alone() -> None:
@@ -99,23 +137,50 @@ def test_a_cluster_that_changes_has_its_endpoints_sent_again() -> None:
 
 def test_hosts_match_with_and_without_a_port() -> None:
     """A target owns its hosts on any port."""
-    (host,) = table(SHOP).virtual_hosts
+    host = virtual_host(SHOP)
 
     assert list(host.domains) == ["catalog.localhost", "catalog.localhost:*"]
 
 
 def test_the_canary_route_overwrites_baggage() -> None:
     """Release and track in baggage come from the route; the caller's own are overwritten, odd ids are quoted."""
-    (host,) = table(SHOP, share=Shares("v2", "rel=1,100%", 500)).virtual_hosts
-    route = resources_pb2.Route.FromString(
-        host.matcher.matcher_list.matchers[0].on_match.action.typed_config.value
-    )
+    host = virtual_host(SHOP, Shares("v2", "rel=1,100%", 500))
+    routes = canary_routes(host)
+    (baggage, also) = (route.request_headers_to_add[0] for route in routes)
 
-    (baggage,) = route.request_headers_to_add
+    assert baggage == also
     assert baggage.header.value == (
         "correlation.id=%REQ(X-CORRELATION-ID)%,release.id=rel%%3D1%%2C100%%25,release.track=canary"
     )
     assert baggage.append_action == 2
+
+
+def test_a_shielded_canary_is_asked_first_and_once() -> None:
+    """Safe requests are taken over whatever failed, others when nothing was sent; a version without a shield by nobody."""
+    share = Shares("v2", "rel-1", 500)
+    safe, other = canary_routes(virtual_host(SHOP, share))
+    (bare,) = canary_routes(virtual_host(replace(SHOP, shield=False), share))
+
+    assert [one.route.cluster for one in (safe, other, bare)] == [f"shield/{KEY}/v2"] * 2 + [f"{KEY}/v2"]
+    assert safe.match.headers[0].string_match.safe_regex.regex == "GET|HEAD|OPTIONS"
+    assert [one.route.retry_policy.num_retries.value for one in (safe, other)] == [1, 1]
+    assert "5xx" in safe.route.retry_policy.retry_on
+    assert "5xx" not in other.route.retry_policy.retry_on
+
+
+def test_what_rescues_is_no_cluster_of_stable() -> None:
+    """Same endpoints, another name: what was rescued never counts as stable's. It moves with a promotion."""
+    before, after = snapshot([SHOP], {}), snapshot([SHOP.with_stable("v2")], {})
+
+    def place(made: Snapshot) -> str:
+        body = made.endpoints[f"rescue/{KEY}"].body.value
+        found = resources_pb2.ClusterLoadAssignment.FromString(body)
+        return f"{found.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.port_value}"
+
+    assert (place(before), place(after)) == ("7001", "7002")
+    assert before.clusters[f"rescue/{KEY}"] == after.clusters[f"rescue/{KEY}"]
+    assert f"shield/{KEY}/v2" in before.clusters
+    assert f"shield/{KEY}/v2" not in after.clusters
 
 
 def test_host_names_are_resolved_and_addresses_are_not() -> None:
@@ -125,4 +190,4 @@ def test_host_names_are_resolved_and_addresses_are_not() -> None:
 
     by_name = resources_pb2.Cluster.FromString(made.clusters[f"{KEY}/v1"].body.value)
     assert by_name.type == 1
-    assert list(made.endpoints) == [f"{KEY}/v2"]
+    assert list(made.endpoints) == [f"{KEY}/v2"]  # the one that rescues is found by name too

@@ -82,6 +82,22 @@ async def test_a_killed_router_ends_the_canary_and_resumes_what_is_unexpired(edg
     assert answer.standing is Standing.RENEWED
 
 
+async def test_an_envoy_that_starts_without_the_router_serves_the_promoted_version(edge: Edge) -> None:
+    """Router and Envoy killed after a promotion, Envoy alone restarted: within 3 s it serves what was promoted."""
+    async with _stack(edge) as (router, keeper):
+        await keeper.promote(KEY, "rel-1", "v2")
+        router.kill()
+        edge.kill()
+        edge.start()
+        began_s = time.monotonic()
+        await edge.answers(200)
+        took_s = time.monotonic() - began_s
+        served = await edge.split(40)
+
+    assert took_s <= 3.0
+    assert served == {"v2": 40}
+
+
 async def test_a_frozen_router_grants_nothing_when_it_wakes(edge: Edge) -> None:
     """SIGSTOP past the deadline, then SIGCONT: no request reaches the canary, and the holder hears LAPSED."""
     async with _stack(edge) as (router, keeper):
@@ -121,3 +137,26 @@ async def test_a_router_ends_cleanly_and_is_the_only_one(edge: Edge) -> None:
     assert "another router runs" in router.log
     assert modes == [0o600, 0o600, 0o600]
     assert ended == 0
+
+
+async def test_history_outlives_the_router(edge: Edge) -> None:
+    """A router that ended and came back knows what was served before, by instance and latency."""
+    async with _stack(edge) as (router, keeper):
+        while not (await keeper.counters(KEY)).arms:
+            await asyncio.sleep(0.02)
+        await edge.ask(30)
+        while sum((await keeper.history(KEY, "v1", 3_600.0)).buckets) < 30:
+            await asyncio.sleep(0.05)
+        router.send(signal.SIGTERM)
+        assert router.process is not None
+        await asyncio.to_thread(router.process.wait, 10)
+        router.start()
+        async with asyncio.timeout(15):
+            while True:
+                with suppress(RouterUnavailable):
+                    history = await keeper.history(KEY, "v1", 3_600.0)
+                    break
+                await asyncio.sleep(0.02)
+
+    assert (history.total, sum(history.buckets)) == (30, 30)
+    assert [tally.total for tally in history.instances] == [30]

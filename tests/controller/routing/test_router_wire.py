@@ -20,11 +20,13 @@ from controller.errors import (
     SerinusError,
 )
 from controller.model.lease import Closure, ClosureKind
-from controller.model.look import Arm, Exceedance, Instance, Reading, SourceState
+from controller.model.look import Arm, Exceedance, History, Instance, Reading, SourceState
 from controller.model.target import TargetKey
 from controller.model.verdict import Decision, Ground, Verdict
+from controller.model.wealth import Tally
 from controller.routing.exposition import RouterCollector, serve_metrics
 from controller.routing.proto import codec
+from controller.routing.proto import router_pb2 as wire
 from tests.controller.routing.edge import free_port
 from tests.controller.routing.keeping import SHOP, Desk, asking
 
@@ -40,6 +42,22 @@ ARMS = st.builds(
     instances=st.lists(
         st.builds(Instance, st.text(), COUNTS, COUNTS, COUNTS, st.none() | st.booleans()), max_size=2
     ).map(tuple),
+    buckets=st.lists(COUNTS, max_size=4).map(tuple),
+)
+BOUNDS = st.lists(st.floats(0, 1e3), max_size=3).map(tuple)
+TALLIES = st.builds(Tally, COUNTS, COUNTS)
+ROWS = st.integers(1, 4).flatmap(lambda width: st.lists(st.tuples(*[TALLIES] * width), max_size=4).map(tuple))
+HISTORIES = BOUNDS.flatmap(
+    lambda bounds: st.builds(
+        History,
+        st.floats(0, 1e4),
+        COUNTS,
+        COUNTS,
+        ROWS,
+        st.lists(TALLIES, max_size=5).map(tuple),
+        st.just(bounds),
+        st.lists(st.tuples(*[COUNTS] * (len(bounds) + 1)), max_size=4).map(tuple),
+    )
 )
 READINGS = st.builds(
     Reading,
@@ -47,6 +65,7 @@ READINGS = st.builds(
     st.sampled_from(SourceState),
     st.floats(0, 1e9),
     st.dictionaries(st.text(), ARMS, max_size=3),
+    BOUNDS,
 )
 VERDICTS = st.builds(
     Verdict,
@@ -78,6 +97,29 @@ def test_readings_survive_the_wire(reading: Reading) -> None:
     message = codec.reading_to_wire(reading)
 
     assert codec.reading_from_wire(type(message).FromString(message.SerializeToString())) == reading
+
+
+@given(HISTORIES)
+def test_histories_survive_the_wire(history: History) -> None:
+    """Every minute of every instance arrives, and those of earlier versions."""
+    message = codec.history_to_wire(history)
+
+    assert codec.history_from_wire(type(message).FromString(message.SerializeToString())) == history
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        wire.HistoryAnswer(instances=0, minute_totals=[1], minute_failures=[0]),
+        wire.HistoryAnswer(instances=2, minute_totals=[1, 2, 3], minute_failures=[0, 0, 0]),
+        wire.HistoryAnswer(instances=1, minute_totals=[1], minute_failures=[]),
+        wire.HistoryAnswer(bounds_s=[0.1], minute_buckets=[1, 2, 3]),
+    ],
+)
+def test_a_history_with_ragged_minutes_is_refused(broken: wire.HistoryAnswer) -> None:
+    """Numbers that fit no table are an error, not a guess."""
+    with pytest.raises(ValueError, match=r"instances|buckets|shorter|longer"):
+        codec.history_from_wire(broken)
 
 
 @given(CLOSURES)

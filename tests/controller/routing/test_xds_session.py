@@ -5,23 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.model.target import Target, TargetKey
+from controller.routing.envoy.layer import layer
 from controller.routing.envoy.proto.discovery_pb2 import DeltaRequest, DeltaResponse, ErrorDetail, NodeId
 from controller.routing.envoy.resources import (
     CLUSTERS,
     ENDPOINTS,
+    HOSTS,
     LAYER,
-    ROUTE_TABLE,
-    ROUTES,
     RUNTIME,
-    layer,
-    snapshot,
 )
-from controller.routing.envoy.xds import LOST, Session, Wanted
+from controller.routing.envoy.session import LOST, Session, Wanted
+from controller.routing.envoy.snapshot import snapshot
 from controller.routing.port import Shares
 from tests.controller.routing.keeping import KEY, SHOP
 
 ORDERS = replace(SHOP, name="orders", hosts=("orders.localhost",))
-NAMES = tuple(f"{KEY}/{version}" for version in SHOP.versions)
+NAMES = (*(f"{KEY}/{version}" for version in SHOP.versions), f"rescue/{KEY}")
 
 
 class Wire:
@@ -74,7 +73,7 @@ class Wire:
         """Connect as Envoy does: runtime, clusters, then routes."""
         self.ask(RUNTIME, LAYER)
         self.ask(CLUSTERS)
-        self.ask(ROUTES, ROUTE_TABLE)
+        self.ask(HOSTS)
         return self.settle()
 
 
@@ -89,7 +88,7 @@ def test_clusters_come_before_endpoints_before_routes() -> None:
 
     order = kinds(wire.boot())
 
-    assert order == ["Runtime", "Cluster", "ClusterLoadAssignment", "RouteConfiguration"]
+    assert order == ["Runtime", "Cluster", "ClusterLoadAssignment", "VirtualHost"]
     assert wire.session.as_node().acknowledged
 
 
@@ -98,7 +97,7 @@ def test_routes_wait_for_clusters_that_can_serve() -> None:
     wire = Wire()
     wire.ask(RUNTIME, LAYER)
     wire.ask(CLUSTERS)
-    wire.ask(ROUTES, ROUTE_TABLE)
+    wire.ask(HOSTS)
     _, clusters = wire.drain()
     assert wire.drain() == []
 
@@ -109,7 +108,7 @@ def test_routes_wait_for_clusters_that_can_serve() -> None:
     assert wire.drain() == []
 
     wire.accept(endpoints)
-    assert kinds(wire.drain()) == ["RouteConfiguration"]
+    assert kinds(wire.drain()) == ["VirtualHost"]
 
 
 def test_a_router_that_knows_nothing_says_so() -> None:
@@ -148,13 +147,13 @@ def test_only_what_differs_is_sent() -> None:
 def test_a_reconnecting_envoy_keeps_what_it_has() -> None:
     """Versions that Envoy reports are not sent again, though the router is another one."""
     first = Wire()
-    have: dict[str, dict[str, str]] = {CLUSTERS: {}, ENDPOINTS: {}, ROUTES: {}, RUNTIME: {}}
+    have: dict[str, dict[str, str]] = {CLUSTERS: {}, ENDPOINTS: {}, HOSTS: {}, RUNTIME: {}}
     for response in first.boot():
         have[response.type_url].update({one.name: one.version for one in response.resources})
     second = Wire()
     second.ask(CLUSTERS, have=have[CLUSTERS])
     second.ask(ENDPOINTS, *NAMES, have=have[ENDPOINTS])
-    second.ask(ROUTES, ROUTE_TABLE, have=have[ROUTES])
+    second.ask(HOSTS, have=have[HOSTS])
     second.ask(RUNTIME, LAYER, have=have[RUNTIME])
 
     sent = second.settle()
@@ -184,10 +183,14 @@ def test_a_target_that_goes_takes_its_clusters_after_the_route() -> None:
 
     table, removal = wire.settle()
 
-    assert table.type_url == ROUTES
+    assert table.type_url == HOSTS
     assert (removal.type_url, set(removal.removed_resources)) == (
         CLUSTERS,
-        {f"{ORDERS.key}/{version}" for version in ORDERS.versions},
+        {
+            *(f"{ORDERS.key}/{version}" for version in ORDERS.versions),
+            *(f"shield/{ORDERS.key}/{version}" for version in ("v2", "v3", "v4")),
+            f"rescue/{ORDERS.key}",
+        },
     )
 
 
@@ -231,7 +234,7 @@ def test_one_bad_resource_does_not_condemn_the_others() -> None:
     wire = Wire()
     wire.ask(RUNTIME, LAYER)
     wire.ask(CLUSTERS)
-    wire.ask(ROUTES, ROUTE_TABLE)
+    wire.ask(HOSTS)
     _, together = wire.drain()
     wire.accept(together, refusal="one of them is bad")
     bad = together.resources[0].name

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.simulation.draws import binomial, poisson
+from controller.simulation.draws import binomial, multinomial, nested, poisson
 
 DRAWS = 20_000
 
@@ -59,6 +59,30 @@ def test_poisson_draws_fit_the_poisson(mean: float) -> None:
     found = Counter(poisson(random, mean) for _ in range(DRAWS))
 
     assert abs(chi_square(found, exact)) < 4
+
+
+def test_each_place_of_a_multinomial_draw_is_binomial() -> None:
+    """Four places, one of them never reached: each one's count has its exact distribution, and together they are n."""
+    random, n, parts = Random(13), 60, [3.0, 0.0, 1.0, 6.0]
+
+    draws = [multinomial(random, n, parts) for _ in range(DRAWS)]
+
+    assert all(sum(one) == n and one[1] == 0 for one in draws)
+    for place, p in ((0, 0.3), (2, 0.1), (3, 0.6)):
+        exact = [math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)]
+        assert abs(chi_square(Counter(one[place] for one in draws), exact)) < 4
+
+
+def test_each_bound_of_a_nested_draw_is_binomial() -> None:
+    """What is above a higher bound is above the lower ones as well; each count has its exact distribution."""
+    random, n, parts = Random(17), 60, [0.5, 0.1, 0.1, 0.0]
+
+    draws = [nested(random, n, parts) for _ in range(DRAWS)]
+
+    assert all(one[1] == one[2] <= one[0] and one[3] == 0 for one in draws)
+    for place, p in ((0, 0.5), (1, 0.1)):
+        exact = [math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)]
+        assert abs(chi_square(Counter(one[place] for one in draws), exact)) < 4
 
 
 @given(n=st.integers(0, 10**9), p=st.floats(0, 1), seed=st.integers(0, 100))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from controller.analysis.power import sights
 from controller.model.look import History
-from controller.model.plan import JudgeKind, MannWhitney, Plan, Policy, Rail, Step, Tolerance
+from controller.model.plan import Fallback, JudgeKind, MannWhitney, Plan, Policy, Rail, Step, Tolerance
 from controller.model.share import BasisPoints
 from controller.plans import ready
 from controller.simulation.scene import Fault, Scene
@@ -58,8 +60,8 @@ def test_the_rate_named_for_ranks_is_found_every_second_time() -> None:
 
 
 def test_a_plan_that_sees_nothing_finds_nothing() -> None:
-    """At one request in 10 s the plan `demo` never fails a canary that fails every request."""
-    plan, policy = ready.plan("demo"), ready.policy("demo")
+    """At one request in 10 s the plan `demo` never fails a canary that fails every request before its deadline."""
+    plan, policy = ready.plan("demo"), replace(ready.policy("demo"), on_no_data=Fallback.ROLLBACK)
     assert [one.rate for one in sights(plan, policy, History(3600, 360, 0))] == [None, None, None]
 
     found = study(Scene(0.1, 0.0, Fault(1.0)), plan, policy, runs=60, seed=3)

@@ -15,8 +15,9 @@ from controller.model.release import Outcome
 from controller.model.share import BasisPoints
 from controller.model.verdict import Ground
 from controller.plans import ready
+from controller.simulation.latency import Latency, Pauses, Slowness
 from controller.simulation.replay import replay
-from controller.simulation.scene import Burst, Fault, Scene
+from controller.simulation.scene import Burst, Fault, Fleet, Outage, Scene
 from controller.simulation.study import seeded
 from controller.simulation.world import Run, run
 
@@ -71,14 +72,27 @@ def test_a_burst_that_hits_both_is_nobodys_fault() -> None:
     assert found.outcome is Outcome.PROMOTED
 
 
-def test_a_world_without_traffic_waits_for_a_person() -> None:
-    """Nobody is judged without requests: at the deadline the policy's wait is obeyed, and the run ends there."""
+def test_a_world_without_traffic_waits_for_a_person_in_vain() -> None:
+    """Nobody is judged without requests: the policy waits from the deadline on, and then takes the canary back."""
     found = play(replace(GOOD, per_s=0))
 
-    assert found.outcome is None
+    assert (found.outcome, found.is_failed, found.has_waited) == (Outcome.ROLLED_BACK, False, True)
     assert found.verdict is not None
     assert found.verdict.ground is Ground.NO_TRAFFIC
-    assert found.took_s == PLAN.steps[0].deadline_s
+    assert found.reason.startswith("nobody decided in time; ")
+    assert found.took_s == PLAN.steps[0].deadline_s + POLICY.longest_wait_s
+
+
+def test_a_release_that_waits_is_still_judged() -> None:
+    """Traffic that comes with a fault after the deadline fails the canary while it waits."""
+    plan = Plan("short", (Step(BasisPoints(5000), hold_s=5, deadline_s=20),))
+    scene = replace(GOOD, canary=Fault(0.5, after_s=40), outages=(Outage(10, 20),))
+
+    found = run(scene, plan, POLICY, random=seeded(1, 0))
+
+    assert (found.has_waited, found.is_failed) == (True, True)
+    assert found.delay_s is not None
+    assert 0 < found.delay_s < 10
 
 
 def test_a_policy_that_rolls_back_without_data_does() -> None:
@@ -87,7 +101,7 @@ def test_a_policy_that_rolls_back_without_data_does() -> None:
 
     found = run(replace(GOOD, per_s=0), PLAN, policy, random=seeded(1, 0))
 
-    assert (found.outcome, found.is_failed) == (Outcome.ROLLED_BACK, False)
+    assert (found.outcome, found.is_failed, found.has_waited) == (Outcome.ROLLED_BACK, False, False)
 
 
 LIMITS = Limits(interval_s=5, failure_limit=1, inconclusive_limit=2)
@@ -114,18 +128,21 @@ def test_the_judges_that_measure_play_whole_releases(policy: Policy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("per_s", "ground", "outcome"),
-    [(0, Ground.NO_TRAFFIC, None), (50, Ground.INCONCLUSIVE_LIMIT, Outcome.ROLLED_BACK)],
+    ("per_s", "ground", "took_s"),
+    [
+        (0, Ground.NO_TRAFFIC, PLAN.steps[0].deadline_s + MEASURED[0].longest_wait_s),
+        (50, Ground.INCONCLUSIVE_LIMIT, 15),
+    ],
 )
 def test_a_limit_of_inconclusive_measurements_ends_a_step_early(
-    per_s: float, ground: Ground, outcome: Outcome | None
+    per_s: float, ground: Ground, took_s: float
 ) -> None:
-    """After three of them, long before the deadline; the policy's `on_no_data` or `on_inconclusive` decides."""
+    """After three of them, long before the deadline, the policy decides: to wait without traffic, else to go back."""
     found = run(replace(GOOD, per_s=per_s), PLAN, MEASURED[0], random=seeded(1, 0))
 
     assert found.verdict is not None
-    assert (found.verdict.ground, found.outcome, found.is_failed) == (ground, outcome, False)
-    assert found.took_s == 15
+    assert (found.verdict.ground, found.is_failed) == (ground, False)
+    assert (found.outcome, found.took_s) == (Outcome.ROLLED_BACK, took_s)
 
 
 def test_a_gate_is_judged_and_then_passed_by_a_person() -> None:
@@ -138,7 +155,20 @@ def test_a_gate_is_judged_and_then_passed_by_a_person() -> None:
     assert good.took_s > 20
 
 
-@pytest.mark.parametrize("scene", [GOOD, BAD, replace(GOOD, canary=Fault(0.05, after_s=10, ramp_s=30))])
+@pytest.mark.parametrize(
+    "scene",
+    [
+        GOOD,
+        BAD,
+        replace(GOOD, canary=Fault(0.05, after_s=10, ramp_s=30)),
+        replace(GOOD, canary=Fault(0.005, slowness=Slowness(times=1.5)), latency=Latency(0.05)),
+        replace(GOOD, fleet=Fleet(3, 3, unlike=0.3), latency=Latency(0.05, pauses=Pauses()), group=2),
+        replace(GOOD, fleet=Fleet(3, 3, bad_rate=0.4)),
+        replace(GOOD, outages=(Outage(4, 5), Outage(12, 1))),
+        replace(GOOD, canary=Fault(0.005, dark_after_s=6), look_every_s=5),
+        replace(GOOD, canary=Fault(0.005, hangs_after_s=6)),
+    ],
+)
 def test_what_was_recorded_is_judged_the_same_again(scene: Scene) -> None:
     """Written, read and replayed, a run ends with the same verdict, whatever happened in it."""
     lines: list[bytes] = []
@@ -173,6 +203,16 @@ def test_rates_follow_fault_and_burst() -> None:
         (lambda: Scene(per_s=1, stable_rate=1.5, canary=Fault(0)), "stable_errors"),
         (lambda: Fault(-0.1), "canary_errors"),
         (lambda: Burst(0, 1, 2), "burst"),
+        (lambda: Outage(-1, 2), "source_down"),
+        (lambda: Fault(0, hangs_after_s=-1), "hang_after"),
+        (lambda: Fault(0, dark_after_s=-1), "dark_after"),
+        (lambda: Slowness(times=0), "canary_slower"),
+        (lambda: Slowness(part=2), "canary_slow_part"),
+        (lambda: Latency(0), "latency_ms"),
+        (lambda: Latency(1, sigma=-1), "latency_sigma"),
+        (lambda: Fleet(0, 1), "instances"),
+        (lambda: Fleet(1, 1, bad_rate=3), "bad_instance"),
+        (lambda: Scene(per_s=1, stable_rate=0, canary=Fault(0), group=0), "group"),
     ],
 )
 def test_an_impossible_world_cannot_be_made(make: object, field: str) -> None:

@@ -46,6 +46,13 @@ def test_a_request_without_an_answer_failed() -> None:
     assert canary_lines([_line(1, 0)])[0].failed
 
 
+def test_a_request_that_stable_answered_after_the_canary_failed() -> None:
+    """The shield asks twice at most: two attempts are a failure of the canary that the user did not see."""
+    rescued = json.dumps({**json.loads(_line(1, 200)), "attempts": 2})
+
+    assert canary_lines([rescued])[0].failed
+
+
 def test_exposure_is_the_first_failure_and_the_last_request() -> None:
     """The order in the log does not matter: lines are written when requests end."""
     lines = [CanaryLine(3.0, "c", True), CanaryLine(1.0, "a", False), CanaryLine(2.0, "b", True)]

@@ -1,0 +1,304 @@
+"""The delta xDS protocol with one Envoy, without any IO: what differs is sent, what was accepted or refused is known.
+
+Before it: `plane` with the newest snapshot and the shares. After it: `xds` puts sessions on streams. A response is
+built in the moment before it is written, from the shares of that moment, so a router that was frozen never sends a
+lapsed share it had queued.
+
+Order (make before break): the layer at once, clusters, their endpoints, then virtual hosts, then the removal of
+clusters that no route names any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from controller.model.lease import Node
+from controller.observability import logger
+from controller.routing.envoy.proto import discovery_pb2
+from controller.routing.envoy.resources import (
+    CLUSTERS,
+    ENDPOINTS,
+    HOSTS,
+    LAYER,
+    RUNTIME,
+    Wire,
+)
+from controller.routing.envoy.snapshot import Snapshot
+
+EVERYTHING = (CLUSTERS, HOSTS)
+"""Types of which Envoy asks for all there are, by a first question without a name."""
+LONGEST_REFUSAL = 500
+LOST = "the layer ran out at the proxy before it was renewed"
+
+log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What every proxy should have now: the snapshot, and the layer with its time to live in seconds."""
+
+    snapshot: Snapshot
+    layer: Wire
+    layer_is_empty: bool
+    layer_ttl_s: float
+
+    def of(self, type_url: str) -> Mapping[str, Wire]:
+        """Return the resources of one type by name."""
+        return {
+            CLUSTERS: self.snapshot.clusters,
+            ENDPOINTS: self.snapshot.endpoints,
+            HOSTS: self.snapshot.hosts,
+            RUNTIME: {LAYER: self.layer},
+        }[type_url]
+
+
+@dataclass(slots=True)
+class _Channel:
+    """What one Envoy asked for and has, of one type. Versions by resource name."""
+
+    is_wildcard: bool = False
+    is_heard: bool = False
+    is_owed: bool = False
+    """A first wildcard question wants an answer, an empty one too: Envoy's start waits for it."""
+    names: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
+    """Names that were asked for and not answered; what does not exist is said."""
+    sent: dict[str, str] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Version and text of the newest refusal."""
+    alone: set[str] = field(default_factory=set)
+    """Refused together with others: each is sent again by itself, to find the bad one."""
+    pending: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By nonce: the versions in that response; "" marks a removal."""
+
+    def takes(self, name: str) -> bool:
+        return self.is_heard and (self.is_wildcard or name in self.names)
+
+    def is_done(self, wire: Wire) -> bool:
+        return self.held.get(wire.name) == wire.version or self.is_refused(wire)
+
+    def is_refused(self, wire: Wire) -> bool:
+        return self.refused.get(wire.name, ("", ""))[0] == wire.version
+
+    def forget(self, name: str) -> None:
+        self.sent.pop(name, None)
+        self.held.pop(name, None)
+
+    def accept(self, versions: Mapping[str, str]) -> None:
+        for name, version in versions.items():
+            if version:
+                self.held[name] = version
+            else:
+                self.held.pop(name, None)
+
+    def refuse(self, versions: Mapping[str, str], text: str) -> None:
+        if len(versions) > 1:
+            for name, version in versions.items():
+                if version:
+                    self.sent.pop(name, None)
+                    self.alone.add(name)
+                else:
+                    self.sent[name] = ""  # still there, still to be taken away
+        else:
+            self.refused.update({name: (version, text) for name, version in versions.items()})
+
+    def fresh(self, resources: Mapping[str, Wire]) -> list[Wire]:
+        """Return what is to be sent in the next response."""
+        found = [
+            wire
+            for wire in resources.values()
+            if self.takes(wire.name) and self.sent.get(wire.name) != wire.version
+        ]
+        suspects = [wire for wire in found if wire.name in self.alone]
+        if suspects:
+            self.alone.discard(suspects[0].name)
+            return suspects[:1]
+        return found
+
+
+class Session:
+    """The protocol with one Envoy: requests in, due responses out, no IO.
+
+    Args:
+        wanted: Returns what every proxy should have at this moment.
+    """
+
+    def __init__(self, wanted: Callable[[], Wanted]) -> None:
+        self._wanted = wanted
+        self._nonces = count(1)
+        self._channels = {kind: _Channel() for kind in (RUNTIME, CLUSTERS, ENDPOINTS, HOSTS)}
+        self._renewals: set[str] = set()
+        self._is_renewal_due = False
+        self.node = ""
+        self.has_lost_layer = False
+        """Envoy refused a renewal: it had dropped the layer before. Cleared by the next full layer."""
+
+    def receive(self, request: discovery_pb2.DeltaRequest) -> None:
+        """Take one request: subscriptions, an acceptance or a refusal. Unknown types and stale nonces are ignored."""
+        if request.HasField("node"):
+            self.node = request.node.id
+        channel = self._channels.get(request.type_url)
+        if channel is None:
+            return
+        self._subscribe(channel, request)
+        if request.response_nonce in channel.pending:
+            self._settle(channel, request)
+
+    def _subscribe(self, channel: _Channel, request: discovery_pb2.DeltaRequest) -> None:
+        if not channel.is_heard:
+            channel.is_heard = True
+            named = request.resource_names_subscribe
+            channel.is_wildcard = request.type_url in EVERYTHING and (not named or "*" in named)
+            channel.is_owed = channel.is_wildcard
+            channel.held.update(request.initial_resource_versions)
+            if request.type_url != RUNTIME:
+                # A layer may have lapsed since Envoy noted its version, so it is always sent again.
+                channel.sent.update(request.initial_resource_versions)
+        for name in request.resource_names_subscribe:
+            if name not in request.initial_resource_versions:
+                # Asking again for a name means: send it again, whatever we believe.
+                channel.forget(name)
+                channel.asked.add(name)
+            channel.names.add(name)
+        for name in request.resource_names_unsubscribe:
+            channel.names.discard(name)
+            channel.asked.discard(name)
+            channel.forget(name)
+
+    def _settle(self, channel: _Channel, request: discovery_pb2.DeltaRequest) -> None:
+        versions = channel.pending.pop(request.response_nonce)
+        is_renewal = request.response_nonce in self._renewals
+        self._renewals.discard(request.response_nonce)
+        if not request.HasField("error_detail"):
+            if not is_renewal:
+                channel.accept(versions)
+            return
+        text = request.error_detail.message[:LONGEST_REFUSAL]
+        if is_renewal:
+            self.has_lost_layer = True
+            log.warning("layer_lost_at_proxy", node=self.node)
+            return
+        channel.refuse(versions, text)
+        log.error("configuration_refused", node=self.node, type=request.type_url, detail=text)
+
+    def renew(self) -> None:
+        """Let the next response extend the layer's life, if there is a layer to extend."""
+        self._is_renewal_due = True
+
+    def due(self) -> discovery_pb2.DeltaResponse | None:
+        """Build the next response from what is wanted at this moment; None when Envoy has, or was sent, everything."""
+        wanted = self._wanted()
+        response = self._due_layer(wanted) or self._due(CLUSTERS, wanted) or self._due(ENDPOINTS, wanted)
+        if response or not self._has_clusters(wanted):
+            return response
+        response = self._due(HOSTS, wanted)
+        if response or not self._is_settled(HOSTS, wanted):
+            return response
+        return self._due_removals(wanted)
+
+    def _due_layer(self, wanted: Wanted) -> discovery_pb2.DeltaResponse | None:
+        channel = self._channels[RUNTIME]
+        if not channel.takes(LAYER):
+            return None
+        is_new = channel.sent.get(LAYER) != wanted.layer.version
+        if not is_new and (not self._is_renewal_due or wanted.layer_is_empty or self.has_lost_layer):
+            return None
+        resource = discovery_pb2.Resource(name=LAYER, version=wanted.layer.version)
+        if not wanted.layer_is_empty:
+            resource.ttl.FromNanoseconds(round(wanted.layer_ttl_s * 1e9))
+        self._is_renewal_due = False
+        if is_new:
+            # Only this path has a body, and only a body can grant.
+            resource.resource.CopyFrom(wanted.layer.body)
+            self.has_lost_layer = False
+            channel.sent[LAYER] = wanted.layer.version
+            channel.asked.discard(LAYER)
+        response = self._response(RUNTIME, {LAYER: wanted.layer.version}, [resource])
+        if not is_new:
+            self._renewals.add(response.nonce)
+        return response
+
+    def _due(self, type_url: str, wanted: Wanted) -> discovery_pb2.DeltaResponse | None:
+        channel, resources = self._channels[type_url], wanted.of(type_url)
+        # Hosts that go travel with those that come, or a host that moves would be nowhere, or in two places.
+        gone = channel.sent.keys() - resources.keys() if type_url == HOSTS else set[str]()
+        fresh = [] if gone and channel.alone else channel.fresh(resources)
+        unknown = channel.asked - resources.keys() - {"*"}
+        channel.asked.clear()
+        if not fresh and not unknown and not gone and not channel.is_owed:
+            return None
+        channel.is_owed = False
+        for name in gone:
+            del channel.sent[name]
+        versions = {wire.name: wire.version for wire in fresh}
+        channel.sent.update(versions)
+        full = [
+            discovery_pb2.Resource(name=wire.name, version=wire.version, resource=wire.body) for wire in fresh
+        ]
+        return self._response(
+            type_url, versions | dict.fromkeys(gone, ""), full, removed=sorted(unknown | gone)
+        )
+
+    def _due_removals(self, wanted: Wanted) -> discovery_pb2.DeltaResponse | None:
+        """Take away clusters that no route names any more; their endpoints go with them."""
+        channel = self._channels[CLUSTERS]
+        gone = [name for name in channel.sent if name not in wanted.snapshot.clusters]
+        for name in gone:
+            del channel.sent[name]
+            self._channels[ENDPOINTS].forget(name)
+        return self._response(CLUSTERS, dict.fromkeys(gone, ""), [], removed=gone) if gone else None
+
+    def _response(
+        self,
+        type_url: str,
+        versions: dict[str, str],
+        resources: list[discovery_pb2.Resource],
+        removed: Sequence[str] = (),
+    ) -> discovery_pb2.DeltaResponse:
+        nonce = str(next(self._nonces))
+        self._channels[type_url].pending[nonce] = versions
+        return discovery_pb2.DeltaResponse(
+            type_url=type_url, nonce=nonce, resources=resources, removed_resources=removed
+        )
+
+    def _has_clusters(self, wanted: Wanted) -> bool:
+        """Whether every cluster can serve: routes must never name one that cannot."""
+        clusters, endpoints = self._channels[CLUSTERS], self._channels[ENDPOINTS]
+        return self._is_settled(CLUSTERS, wanted) and all(
+            endpoints.is_done(wire) or clusters.is_refused(wanted.snapshot.clusters[name])
+            for name, wire in wanted.snapshot.endpoints.items()
+        )
+
+    def _is_settled(self, type_url: str, wanted: Wanted) -> bool:
+        channel = self._channels[type_url]
+        resources = wanted.of(type_url)
+        if type_url == HOSTS and channel.held.keys() - resources.keys():
+            return False  # a host that nobody wants any more is still in the route
+        return all(channel.is_done(wire) for wire in resources.values() if channel.takes(wire.name))
+
+    def is_settled(self) -> bool:
+        """Whether Envoy has asked for everything, and accepted or refused all that is wanted now."""
+        wanted = self._wanted()
+        return (
+            all(self._channels[kind].is_heard for kind in (RUNTIME, CLUSTERS, HOSTS))
+            and all(self._is_settled(kind, wanted) for kind in self._channels)
+            and self._has_clusters(wanted)
+        )
+
+    def refusals(self) -> tuple[str, ...]:
+        """Return what Envoy refuses of what is wanted now: `name: its text`."""
+        wanted = self._wanted()
+        return tuple(
+            f"{wire.name}: {channel.refused[wire.name][1]}"
+            for kind, channel in self._channels.items()
+            for wire in wanted.of(kind).values()
+            if channel.is_refused(wire)
+        )
+
+    def as_node(self) -> Node:
+        """Say how this Envoy stands."""
+        refusal = LOST if self.has_lost_layer else next(iter(self.refusals()), "")
+        return Node(id=self.node, acknowledged=not refusal and self.is_settled(), refusal=refusal)
