@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from controller.errors import InvalidInput
-from controller.model.plan import Plan, Policy, Step, Tolerance
+from controller.model.plan import JudgeKind, Limits, Plan, Policy, Step, Tolerance
 from controller.model.share import BasisPoints
 from controller.model.wealth import Margin
 
@@ -50,9 +50,15 @@ POLICIES: Mapping[str, Policy] = {
         Policy(name=STANDARD),
         Policy(name="fast", tolerance=Tolerance(acceptable=Margin(1.5, 0.01))),
         Policy(name="demo", warmup_s=1.0, tolerance=Tolerance(acceptable=Margin(2.0, 0.03))),
+        Policy(name="limits", judge=JudgeKind.THRESHOLD, max_error_rate=0.05, limits=Limits(failure_limit=3)),
+        Policy(name="mann-whitney", judge=JudgeKind.MANN_WHITNEY),
     )
 }
-"""`standard` certifies up to 1.25 times stable's rate + 0.2 points, `fast` 1.5 times + 1, `demo` twice + 3."""
+"""`standard` certifies up to 1.25 times stable's rate + 0.2 points, `fast` 1.5 times + 1, `demo` twice + 3.
+
+The last two are for people who come from Argo Rollouts or Flagger (the fourth minute with more than 5 % failing takes a
+canary back) and from Kayenta. They are slower, and promise less: what they would do is foreseen at the start.
+"""
 
 
 def plan(name: str) -> Plan:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from controller.analysis.power import PRICE_NATS, growth, sights
 from controller.model.look import History
-from controller.model.plan import JudgeKind, Plan, Policy, Rail, Step, Tolerance
+from controller.model.plan import JudgeKind, Limits, MannWhitney, Plan, Policy, Rail, Step, Tolerance
 from controller.model.share import BasisPoints
 from controller.model.wealth import Margin
 
@@ -108,6 +108,48 @@ def test_a_threshold_sees_its_limit() -> None:
 
     assert sights(one_step(), policy, served(100))[0].rate == 0.07
     assert sights(one_step(), policy, served(0.1))[0].rate is None
+
+
+@pytest.mark.parametrize(
+    ("limits", "per_s", "rate"),
+    [
+        (Limits(interval_s=10, failure_limit=3), 100, 0.07),
+        (Limits(interval_s=10, failure_limit=3), 99, None),  # 49.5 canary requests an interval
+        (Limits(interval_s=226, failure_limit=3), 100, None),  # the fourth failing one would come too late
+    ],
+)
+def test_limits_see_the_limit_when_there_is_time_for_them(
+    limits: Limits, per_s: float, rate: float | None
+) -> None:
+    """Enough requests in each measurement, and enough measurements to fail before the deadline of 900 s."""
+    policy = Policy(
+        "t",
+        judge=JudgeKind.THRESHOLD,
+        max_error_rate=0.07,
+        min_requests=50,
+        limits=limits,
+        warmup_s=0,
+        rail=NO_RAIL,
+    )
+
+    assert sights(one_step(), policy, served(per_s))[0].rate == rate
+
+
+def test_ranks_see_less_with_fewer_points_and_nothing_without() -> None:
+    """More traffic, longer steps and a looser test see smaller shifts; too few points, or empty ones, see nothing."""
+
+    def seen(per_s: float = 100, **rule: float) -> float | None:
+        ranks = MannWhitney(**{"interval_s": 10.0, **rule})  # type: ignore[arg-type]
+        policy = Policy("r", judge=JudgeKind.MANN_WHITNEY, mann_whitney=ranks, warmup_s=0, rail=NO_RAIL)
+        return sights(one_step(), policy, served(per_s))[0].rate
+
+    rates = [seen(1_000, confidence=0.9), seen(1_000), seen(), seen(confidence=0.999), seen(interval_s=20.0)]
+    assert None not in rates
+    assert rates[:4] == sorted(rates[:4], key=lambda rate: rate or 0)
+    assert (seen(interval_s=181.0), seen(0.1)) == (None, None)
+    larger = seen(allowed_increase=50.0)
+    assert larger is not None
+    assert larger > 2 * (seen() or 1)
 
 
 def test_a_smaller_alpha_sees_less() -> None:

@@ -200,3 +200,31 @@ def test_show_prints_what_can_be_sent(tmp_path: Path, capsys: Capture) -> None:
 
     assert [step["share"] for step in plan["steps"]] == [10, 50]
     assert json.loads(capsys.readouterr().out)["tolerance"]["alpha"] == 0.01
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ("limits", "above the limit of 5 % in 4 measurements"),
+        ("mann-whitney", "failing more than stable in a rank-sum test of 5 measurements"),
+    ],
+)
+def test_the_judges_of_the_peers_are_simulated_by_name(policy: str, said: str, capsys: Capture) -> None:
+    """Both ready-made ones play a bad canary, and their sentence is the example."""
+    arguments = ["--policy", policy, "--runs", "2", "--look-every", "5", "--canary-errors", "20"]
+
+    assert run(["simulate", *arguments]) == 0
+    assert said in capsys.readouterr().out
+    assert run(["policy", "show", policy]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == policy
+
+
+def test_recorded_looks_are_replayed_by_a_judge_that_measures(
+    looks: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """The looks of any release can be judged by limits."""
+    policy = tmp_path / "limits.yaml"
+    policy.write_text("judge: threshold\nmin_requests: 10\nlimits:\n  interval_s: 1\n  failure_limit: 0\n")
+
+    assert run(["replay", str(looks), "--policy", str(policy)]) == 0
+    assert "above the limit of 5 % in 1 measurement" in capsys.readouterr().out

@@ -1,13 +1,19 @@
-"""Before a start: what the plan can see is said, and a plan that can see nothing is refused; unknown traffic refuses nothing."""
+"""Before a start: what the plan can see is said, and what can see nothing or is too often wrong is refused."""
 
 from __future__ import annotations
+
+import re
+from dataclasses import replace
 
 import pytest
 
 from controller.errors import InvalidInput
 from controller.model.look import History
+from controller.model.plan import JudgeKind, Limits, MannWhitney, Plan, Policy, Rail, Tolerance
+from controller.plans import ready
 from controller.releases.foreseeing import seen_by_step
-from tests.controller.releases.world import a_world
+from controller.releases.request import StartRequest
+from tests.controller.releases.world import a_world, caller
 
 BUSY = History(window_s=3600, total=720_000, failed=720)
 QUIET = History(window_s=3600, total=9, failed=0)
@@ -63,6 +69,109 @@ async def test_traffic_that_is_not_known_refuses_nothing(known: History | None) 
 
         assert release.facts == {}
         assert [event.kind for event in await world.store.events(release.order.id)] == ["ordered"]
+
+
+ARGO = Policy("argo", judge=JudgeKind.THRESHOLD, max_error_rate=0.01, limits=Limits(60, 3))
+WINDOW = Policy("window", judge=JudgeKind.THRESHOLD, max_error_rate=0.02, min_requests=50)
+RANKS = Policy("ranks", judge=JudgeKind.MANN_WHITNEY, mann_whitney=MannWhitney(confidence=0.8, tolerance=0))
+RAIL = Policy("rail", rail=Rail(min_requests=5, max_failed=0.05))
+SLOW = History(window_s=3600, total=36_000, failed=180)
+
+
+def request(policy: Policy, plan: Plan | None = None) -> StartRequest:
+    return StartRequest(target="catalog", version="v2", policy=policy, plan=plan)
+
+
+@pytest.mark.parametrize(
+    ("policy", "change"),
+    [
+        (
+            replace(ARGO, limits=Limits(60, 1), min_requests=5),
+            "raise max_error_percent or limits.failure_limit",
+        ),
+        (WINDOW, "raise max_error_percent or min_requests"),
+        (RANKS, "raise mann_whitney.confidence or mann_whitney.tolerance"),
+        (RAIL, "raise rail.min_requests or rail.max_failed_percent"),
+    ],
+)
+async def test_a_policy_that_breaks_its_own_bound_is_refused(policy: Policy, change: str) -> None:
+    """With how often it would be wrong about identical versions, and what to change; nothing is written."""
+    async with a_world() as world:
+        world.keeper.known = SLOW
+
+        with pytest.raises(InvalidInput) as caught:
+            await world.use_cases.ordering.start(request(policy), caller())
+
+        assert caught.value.field == "policy"
+        assert re.match(
+            r"identical versions would be rolled back in ([\d.]+ %|all) of releases at 10 requests/s of which 0.5 % fail; ",
+            caught.value.message,
+        )
+        assert change in caught.value.message
+        assert await world.store.list_releases() == ()
+
+
+async def test_a_risk_that_is_accepted_is_said() -> None:
+    """With `tolerance.alpha` above it the release starts, and the journal has the number."""
+    accepted = replace(ARGO, min_requests=5, tolerance=Tolerance(alpha=0.5))
+    async with a_world() as world:
+        world.keeper.known = SLOW
+
+        release = await world.use_cases.ordering.start(request(accepted), caller())
+
+        event = (await world.store.events(release.order.id))[1]
+        assert "; identical versions would be rolled back in " in event.text
+        risk = event.details["rolls_back_identical"]
+        assert isinstance(risk, float)
+        assert 0.001 < risk < 0.5
+
+
+async def test_a_risk_below_one_in_a_thousand_is_not_worth_a_word() -> None:
+    """It stands in the details only."""
+    async with a_world() as world:
+        world.keeper.known = BUSY
+
+        release = await world.start()
+
+        event = (await world.store.events(release.order.id))[1]
+        assert "identical" not in event.text
+        assert event.details["rolls_back_identical"] == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("policy", "numbers"),
+    [
+        (
+            replace(ARGO, limits=Limits(300)),
+            "its deadline comes after 60 s and what its judge needs is measured after 305 s",
+        ),
+        (
+            replace(RANKS, mann_whitney=MannWhitney(12)),
+            "its deadline comes after 60 s and what its judge needs is measured after 65 s",
+        ),
+    ],
+)
+async def test_a_step_that_could_never_pass_is_refused_at_any_traffic(policy: Policy, numbers: str) -> None:
+    """A deadline before the first measurement is a mistake, whether the traffic is known or not."""
+    async with a_world() as world:
+        with pytest.raises(InvalidInput, match="step 1 could never pass") as caught:
+            await world.use_cases.ordering.start(request(policy, ready.plan("demo")), caller())
+
+        assert numbers in caught.value.message
+        assert await world.store.list_releases() == ()
+
+
+async def test_a_gate_may_wait_for_its_measurements() -> None:
+    """It has no deadline."""
+    gates = replace(
+        ready.plan("demo"), steps=tuple(replace(one, gate=True) for one in ready.plan("demo").steps)
+    )
+    async with a_world() as world:
+        release = await world.use_cases.ordering.start(
+            request(replace(ARGO, limits=Limits(300)), gates), caller()
+        )
+
+        assert release.order.policy.name == "argo"
 
 
 async def test_a_silent_router_refuses_nothing() -> None:

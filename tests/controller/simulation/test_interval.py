@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.simulation.interval import at_most, exact_interval
+from controller.analysis.tails import at_most
+from controller.simulation.interval import exact_interval
 
 
 @pytest.mark.parametrize("runs", [1, 20, 200, 20_000])

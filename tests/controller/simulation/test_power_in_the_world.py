@@ -8,7 +8,7 @@ import pytest
 
 from controller.analysis.power import sights
 from controller.model.look import History
-from controller.model.plan import Fallback, Plan, Policy, Rail, Step, Tolerance
+from controller.model.plan import Fallback, JudgeKind, MannWhitney, Plan, Policy, Rail, Step, Tolerance
 from controller.model.share import BasisPoints
 from controller.plans import ready
 from controller.simulation.scene import Fault, Scene
@@ -35,6 +35,28 @@ def test_the_named_rate_is_found_every_second_time(
 
     assert 10 <= found(seen.rate) <= 32
     assert found(base + 2 * (seen.rate - base)) >= 38
+
+
+def test_the_rate_named_for_ranks_is_found_every_second_time() -> None:
+    """The same of the rank-sum judge, ten points of ten seconds: at the named rate, and at twice the distance."""
+    plan = Plan("one", (Step(BasisPoints(5_000), hold_s=100, deadline_s=101),))
+    policy = Policy(
+        "p",
+        judge=JudgeKind.MANN_WHITNEY,
+        mann_whitney=MannWhitney(interval_s=10),
+        warmup_s=0,
+        rail=Rail(min_requests=1_000_000),
+    )
+    (seen,) = sights(plan, policy, History(3600, 360_000, 3_600))
+    assert seen.rate is not None
+
+    def found(rate: float) -> int:
+        return study(
+            Scene(100, 0.01, Fault(rate), look_every_s=5), plan, policy, runs=40, seed=3
+        ).failed.count
+
+    assert 10 <= found(seen.rate) <= 32
+    assert found(0.01 + 2 * (seen.rate - 0.01)) >= 34
 
 
 def test_a_plan_that_sees_nothing_finds_nothing() -> None:
