@@ -24,11 +24,12 @@ PRIOR_REQUESTS = 500.0
 """Weight of the prior belief (one failure in a thousand) beside the history, in requests."""
 LEAST_PRIOR = 1e-5
 HIGHEST_PRIOR = 0.5
-HIGHEST_SLOW_TEMPER = 50.0
-"""Likewise of slow requests, of which one pause makes many."""
 LEAST_PLAN_S = 60.0
 HIGHEST_TEMPER = 8.0
 """Groups of more requests that fail together are an incident of one instance, and not how the service is."""
+HIGHEST_SLOW_TEMPER = 1000.0
+"""Likewise of slow requests, of which a pause makes as many as come in it: with 50, and pauses of a second at 500
+requests/s, 16 of 200 good releases were taken back, with 1000 none."""
 
 
 def prior_rate(history: History) -> float:
