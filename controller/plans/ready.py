@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from controller.errors import InvalidInput
+from controller.model.metric import Metric, MetricKind, Need
 from controller.model.plan import JudgeKind, Limits, Plan, Policy, Step, Tolerance
 from controller.model.share import BasisPoints
 from controller.model.wealth import Margin
@@ -49,7 +50,15 @@ POLICIES: Mapping[str, Policy] = {
     for policy in (
         Policy(name=STANDARD),
         Policy(name="fast", tolerance=Tolerance(acceptable=Margin(1.5, 0.01))),
-        Policy(name="demo", warmup_s=1.0, tolerance=Tolerance(acceptable=Margin(2.0, 0.03))),
+        Policy(
+            name="demo",
+            warmup_s=1.0,
+            tolerance=Tolerance(acceptable=Margin(2.0, 0.03)),
+            metrics=(
+                Metric(MetricKind.ERRORS),
+                Metric(MetricKind.LATENCY, Need.ADVISORY, weight=0.4),
+            ),
+        ),
         Policy(name="limits", judge=JudgeKind.THRESHOLD, max_error_rate=0.05, limits=Limits(failure_limit=3)),
         Policy(name="mann-whitney", judge=JudgeKind.MANN_WHITNEY),
     )
