@@ -22,7 +22,7 @@ class Pauses:
 
     Args:
         every_s: Mean time between two of one process, seconds; they come independently.
-        for_s: How long each is, seconds.
+        for_s: How long each is, seconds; all of it falls between two looks, so that a longer one is cut.
     """
 
     every_s: float = 20.0
