@@ -28,7 +28,7 @@ def rails(policy: Policy, evidence: Evidence, look: Look) -> Verdict | None:
         return _fail(Ground.CANDIDATE_NOT_READY, recent, None, look)
     if evidence.hanging >= HANGING_LOOKS:
         return _fail(Ground.CANDIDATE_HANGING, recent, None, look)
-    if _fails_alone(policy, recent):
+    if not evidence.blamed and _fails_alone(policy, recent):
         return _fail(Ground.RAIL_FAILING, recent, policy.rail.max_failed, look)
     return None
 

@@ -23,6 +23,7 @@ from controller.model.verdict import Part
 from controller.model.wealth import Margin, Odds, Tally
 
 NOTHING = (Tally(), Tally())
+CEILING = "ceiling"
 CEILING_WEIGHT = 0.1
 """The ceiling's part of the wealth, where there is one."""
 NEARLY = 1.1
@@ -135,7 +136,7 @@ def parts(evidence: Evidence) -> tuple[Part, ...]:
         for one in evidence.streams
     ]
     if evidence.ceiling is not None:
-        found.append(Part("ceiling", evidence.ceiling.total, CEILING_WEIGHT * evidence.ceiling.total / total))
+        found.append(Part(CEILING, evidence.ceiling.total, CEILING_WEIGHT * evidence.ceiling.total / total))
     return tuple(found) if len(found) > 1 else ()
 
 

@@ -40,6 +40,7 @@ class Ground(StrEnum):
     SERVICE_BURNING = "service_burning"
     ONE_BAD_INSTANCE = "one_bad_instance"
     LEANING = "leaning_against_canary"
+    NOT_ACCEPTABLE = "not_proved_acceptable"
     CANARY_DARK = "canary_dark"
     SPLIT_MISMATCH = "split_mismatch"
     WARMING_UP = "warming_up"
@@ -183,6 +184,7 @@ def sentence(verdict: Verdict, *, target: str, canary: str, stable: str) -> str:
         Ground.SERVICE_BURNING: f"{counts}: more than {limit} of both fail, so the share stays as it is",
         Ground.ONE_BAD_INSTANCE: f"{counts}: {odds}, but only because of {verdict.instance}: replace that instance",
         Ground.LEANING: f"{counts}: {odds}, too much to go on",
+        Ground.NOT_ACCEPTABLE: f"{counts}: it looks worse than acceptable, so it does not go on",
         Ground.CANARY_DARK: f"{target} {canary} gets no requests although it has a share: the split does not work",
         Ground.SPLIT_MISMATCH: f"{target} {canary} got {verdict.canary_total} of "
         f"{verdict.canary_total + verdict.stable_total} requests, far from its share: the split does not work",

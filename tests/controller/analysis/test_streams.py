@@ -17,7 +17,7 @@ from controller.model.look import History, Look
 from controller.model.metric import Metric, MetricKind, Need
 from controller.model.plan import Plan, Policy, Step
 from controller.model.share import BasisPoints
-from controller.model.start import Rung, Start
+from controller.model.start import Luck, Rung, Start
 from controller.model.verdict import Decision, Ground, sentence
 from controller.model.wealth import Tally
 from tests.controller.analysis.looking import arm, judged, look
@@ -109,6 +109,20 @@ def test_an_uncertified_step_does_not_pass_while_the_odds_lean_against_it() -> N
     assert (verdict.decision, verdict.ground) == (Decision.HOLD, Ground.LEANING)
 
 
+def test_a_step_that_looks_unacceptable_does_not_pass_on_its_requests() -> None:
+    """Unlike instances make the tolerated ratio wide; what is far beyond acceptable is still held."""
+    policy = replace(POLICY, metrics=(ERRORS,))
+    unlike = Start(prior=0.01, luck=Luck(tau=0.5, degrees=3), steps=3)
+    worse = [
+        look(t, arm(t, [(450, 4)] * 2, names="s"), arm(t, [(250, 10)] * 2, names="c")) for t in range(40)
+    ]
+    _, verdict = judged(policy, begin(policy, unlike), worse)
+
+    assert (verdict.decision, verdict.ground) == (Decision.HOLD, Ground.NOT_ACCEPTABLE)
+    assert verdict.proof is not None
+    assert verdict.proof < 1e-12
+
+
 def test_the_numbers_of_a_sentence_are_those_the_odds_stand_on() -> None:
     """A fault after ten clean minutes is told with what came since, and not thinned by what came before."""
     clean = [look(t, arm(t, [(900, 0)]), arm(t, [(100, 0)])) for t in range(600)]
@@ -143,7 +157,7 @@ def test_a_ceiling_fails_what_fails_like_stable() -> None:
     both = [look(t, arm(t, [(900, 90)]), arm(t, [(100, 10)])) for t in range(60)]
     _, verdict = judged(policy, begin(policy, Start()), both)
     assert verdict.decision is Decision.FAIL
-    assert max(verdict.parts, key=lambda part: part.part).metric == "ceiling"
+    assert max(verdict.parts, key=lambda part: part.part).metric == verdict.metric == "ceiling"
 
     _, without = judged(replace(policy, ceiling=None), begin(POLICY, Start()), both)
     assert without.decision is not Decision.FAIL
