@@ -81,6 +81,9 @@ class Envoy(Group):
     """Where users come in, on loopback."""
     admin_socket: Path | None = None
     """Unix socket of the admin interface, 0600; default `<runtime_dir>/envoy.sock`."""
+    more_admin_sockets: tuple[Path, ...] = ()
+    """The same of further Envoys on this host, which somebody else starts (`serinus router bootstrap`). Their counts are
+    added; one that is silent makes the evidence stale, so take out what is gone for good."""
     access_log: Path | None = None
     """JSON lines of canary and failed requests; default `<state_dir>/envoy/access.jsonl`."""
 

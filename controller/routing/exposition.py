@@ -49,6 +49,14 @@ class RouterCollector(Collector):
         ):
             proxies.add_metric([standing], number)
         yield proxies
+        counted = GaugeMetricFamily(
+            "serinus_router_proxy_counted",
+            "Whether a proxy told its counts the last time, by its admin socket.",
+            labels=["proxy"],
+        )
+        for name, is_answering in self._keeper.answering.items():
+            counted.add_metric([name], is_answering)
+        yield counted
 
 
 def serve_metrics(port: int, keeper: Keeper) -> Callable[[], None]:

@@ -148,6 +148,11 @@ class Keeper(LeaseKeeper):
         """Every connected proxy."""
         return self._plane.nodes()
 
+    @property
+    def answering(self) -> Mapping[str, bool]:
+        """Whether each proxy whose counts are read told them the last time."""
+        return self._plane.answering()
+
     async def declare(self, target: Target) -> None:
         """Make a target known: proxies first, then disk; the stable version of a known one is kept.
 

@@ -206,6 +206,10 @@ class DataPlane(ABC):
     def nodes(self) -> tuple[Node, ...]:
         """Return every connected proxy. Never blocks."""
 
+    def answering(self) -> Mapping[str, bool]:
+        """Say of each proxy whose counts are read, by its name, whether it told them the last time. Never blocks."""
+        return {}
+
     @abstractmethod
     def counters(self, target: Target) -> Reading:
         """Return the newest counters by version, read in the background once a second. Never blocks."""

@@ -86,6 +86,7 @@ def _plane(settings: Settings) -> DataPlane:
         plane = made(
             xds_socket=settings.xds_socket,
             admin_socket=settings.admin_socket,
+            more_admin_sockets=settings.envoy.more_admin_sockets,
             layer_ttl_s=settings.router.layer_ttl_s,
             history=settings.state_dir / "router" / "history.db",
             boot=boot_files(settings),

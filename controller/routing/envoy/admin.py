@@ -1,6 +1,6 @@
-"""Reads one Envoy's counters through its admin socket, once a second, for everybody.
+"""Reads the counters of every Envoy on this host through its admin socket, once a second, for everybody.
 
-Before it: Envoy on the same host. After it: `counting` adds up, `plane` answers from what was read last and never
+Before it: Envoys on the same host. After it: `counting` adds up, `plane` answers from what was read last and never
 blocks. Only the standard library: this is the smallest process of all.
 
 Two pages a second: `/clusters` in JSON has the hosts, `/stats` as text the retries and latency histograms of what was
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import secrets
 import struct
 import time
@@ -172,11 +173,20 @@ def _hosts(cluster: dict[str, Any]) -> dict[str, HostCount]:
     return found
 
 
+@dataclass(slots=True)
+class _Source:
+    """One admin socket: when it was last read, and whether it answered the last time."""
+
+    socket: Path
+    read_at_s: float = -math.inf
+    is_answering: bool = True
+
+
 class CounterReader:
-    """Keeps the newest counters of one Envoy.
+    """Keeps the newest counters of all Envoys, added up.
 
     Args:
-        socket: The admin socket.
+        sockets: The admin sockets, one an Envoy.
         clock: Seconds, monotonic: how old a reading is.
         shelf: Keeps what was served over restarts; None keeps nothing.
         wall_clock: Seconds since 1970: when something was served.
@@ -185,12 +195,12 @@ class CounterReader:
     def __init__(
         self,
         *,
-        socket: Path,
+        sockets: Sequence[Path],
         clock: Callable[[], float],
         shelf: Shelf | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._socket = socket
+        self._sources = tuple(_Source(socket) for socket in sockets)
         self._clock = clock
         self._wall_clock = wall_clock
         self._generation = secrets.token_hex(8)
@@ -200,8 +210,6 @@ class CounterReader:
         self._keeping: asyncio.Task[None] | None = None
         self._ledger = Ledger(self._past)
         self._stable: dict[TargetKey, str] = {}
-        self._read_at_s: float | None = None
-        self._is_answering = True
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -230,47 +238,57 @@ class CounterReader:
             self._keeping = asyncio.create_task(self._shelf.save(self._past, self._wall_clock()))
 
     async def read(self) -> None:
-        """Read once.
+        """Read every Envoy once, all at the same time. One that does not answer is said and stands still."""
+        answers = await asyncio.gather(*(self._read(source) for source in self._sources))
+        now_s, readings = self._clock(), {}
+        for source, answer in zip(self._sources, answers, strict=True):
+            self._say(source, answer if isinstance(answer, AdminError) else None)
+            if isinstance(answer, RawReading):
+                source.read_at_s = now_s
+                readings[str(source.socket)] = answer
+        if readings:
+            self._ledger.add_all(readings, now_s, self._wall_clock())
 
-        Raises:
-            AdminError: Nothing usable came.
-        """
-        clusters = await get(self._socket, "/clusters?format=json")
-        await asyncio.sleep(RETRIED_WITHIN_S)
-        raw = parse(clusters, await get(self._socket, STATS))
-        self._read_at_s = self._clock()
-        self._ledger.add(raw, self._read_at_s, self._wall_clock())
+    @staticmethod
+    async def _read(source: _Source) -> RawReading | AdminError:
+        try:
+            clusters = await get(source.socket, "/clusters?format=json")
+            await asyncio.sleep(RETRIED_WITHIN_S)
+            return parse(clusters, await get(source.socket, STATS))
+        except AdminError as error:
+            return error
 
     async def _run(self) -> None:
         while True:
             started_s = self._clock()
             try:
                 await self.read()
-                self._say(None)
                 self._keep()
-            except AdminError as error:
-                self._say(error)
             except Exception:  # the edge of this task: a reader that ended would be silent for ever
                 log.exception("counter_reader_broke")
             await asyncio.sleep(max(0.05, READ_EVERY_S - (self._clock() - started_s)))
 
-    def _say(self, error: AdminError | None) -> None:
+    def _say(self, source: _Source, error: AdminError | None) -> None:
         """Log the first failure and the first success after it, not each one."""
-        if self._is_answering != (error is None):
-            self._is_answering = error is None
+        if source.is_answering != (error is None):
+            source.is_answering = error is None
             if error is None:
-                log.info("counters_answered")
+                log.info("counters_answered", proxy=str(source.socket))
             else:
-                log.warning("counters_failed", error=str(error))
+                log.warning("counters_failed", proxy=str(source.socket), error=str(error))
+
+    def answering(self) -> dict[str, bool]:
+        """Say by admin socket whether its Envoy answered the last time; one that was never asked does."""
+        return {str(source.socket): source.is_answering for source in self._sources}
 
     def reading(self, target: Target) -> Reading:
         """Return the newest counters of a target's versions."""
-        age_s = float("inf") if self._read_at_s is None else self._clock() - self._read_at_s
+        ages_s = [self._clock() - source.read_at_s for source in self._sources]
         arms = {version: self._ledger.arm(cluster_name(target.key, version)) for version in target.versions}
         return Reading(
             generation=self._generation,
-            source=_state(age_s),
-            age_s=min(age_s, 1e9),
+            source=_state(ages_s),
+            age_s=min(max(ages_s), 1e9),
             arms={version: arm for version, arm in arms.items() if arm is not None},
             bounds_s=latency.BOUNDS_S,
         )
@@ -295,7 +313,8 @@ class CounterReader:
         return replace(found, earlier=self._past.earlier_than(target.key, version))
 
 
-def _state(age_s: float) -> SourceState:
-    if age_s > DOWN_AFTER_S:
+def _state(ages_s: Sequence[float]) -> SourceState:
+    """One silent Envoy makes all counts doubtful; they are gone when none answers any more."""
+    if min(ages_s) > DOWN_AFTER_S:
         return SourceState.DOWN
-    return SourceState.STALE if age_s > STALE_AFTER_S else SourceState.OK
+    return SourceState.STALE if max(ages_s) > STALE_AFTER_S else SourceState.OK

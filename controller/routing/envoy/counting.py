@@ -1,8 +1,9 @@
 """Pure bookkeeping of Envoy's counters: raw readings in, totals that only grow out.
 
-Before it: `admin` reads one Envoy. After it: the plane's `counters`, and `past` for `history`. Envoy counts per address and begins
-again from zero when it restarts or when an address leaves and comes back; here differences are added up, so that a
-total never goes down.
+Before it: `admin` reads every Envoy. After it: the plane's `counters`, and `past` for `history`. Envoy counts per address
+and begins again from zero when it restarts or when an address leaves and comes back; here differences are added up, so
+that a total never goes down. Each Envoy has its own raw values; the totals are of all of them, and one that is silent
+stands still.
 
 What counts as what, found on Envoy 1.40 and kept by a test against real services:
 
@@ -27,7 +28,7 @@ What counts as what, found on Envoy 1.40 and kept by a test against real service
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.model.look import Arm, Instance
@@ -89,19 +90,34 @@ class _Host:
 
 
 @dataclass(slots=True)
-class _Cluster:
+class _Part:
+    """What one Envoy says of one cluster; hosts by address."""
+
     hosts: dict[str, _Host] = field(default_factory=dict)
-    gone: Tally = field(default_factory=Tally)
-    """Attempts at addresses that left."""
     retries: _Counter = field(default_factory=_Counter)
-    total: int = 0
-    failed: int = 0
-    buckets: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     raw_buckets: tuple[int, ...] = (0,) * BUCKETS
 
 
+@dataclass(slots=True)
+class _Cluster:
+    parts: dict[str, _Part] = field(default_factory=dict)
+    """By proxy."""
+    gone: Tally = field(default_factory=Tally)
+    """Attempts at addresses that left."""
+    total: int = 0
+    failed: int = 0
+    buckets: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+
+    def part(self, proxy: str) -> _Part:
+        return self.parts.setdefault(proxy, _Part())
+
+    def hosts(self) -> Iterator[tuple[str, _Host]]:
+        for part in self.parts.values():
+            yield from part.hosts.items()
+
+
 class Ledger:
-    """Totals of every cluster over restarts and changes of hosts.
+    """Totals of every cluster over all proxies, restarts and changes of hosts.
 
     Args:
         past: Is told what was served between two readings.
@@ -110,39 +126,62 @@ class Ledger:
     def __init__(self, past: Past | None = None) -> None:
         self._past = past or Past()
         self._clusters: dict[str, _Cluster] = {}
-        self._process = 0
+        self._processes: dict[str, int] = {}
         self._read_at_s: float | None = None
 
     def add(self, reading: RawReading, at_s: float, now: float) -> None:
-        """Take one reading in. What the first one says has no known beginning: it counts, but it is no past.
+        """Take one reading of the only proxy in."""
+        self.add_all({"": reading}, at_s, now)
+
+    def add_all(self, readings: Mapping[str, RawReading], at_s: float, now: float) -> None:
+        """Take one round in. What a proxy says first has no known beginning: it counts, but it is no past.
 
         Args:
-            reading: What Envoy said.
+            readings: What each proxy said that answered, by the proxy's name.
             at_s: When, seconds on the reader's clock.
             now: The same in seconds since 1970; it may jump.
         """
-        if reading.process != self._process:
-            self._process = reading.process
-            self._begin_again()
         took_s = None if self._read_at_s is None else at_s - self._read_at_s
         self._read_at_s = at_s
-        for name, hosts in reading.hosts.items():
+        newcomers = {proxy: one for proxy, one in readings.items() if proxy not in self._processes}
+        known = {proxy: one for proxy, one in readings.items() if proxy in self._processes}
+        self._add(newcomers, None, now)
+        self._add(known, took_s, now)
+
+    def _add(self, readings: Mapping[str, RawReading], took_s: float | None, now: float) -> None:
+        for proxy, reading in readings.items():
+            if self._processes.get(proxy) != reading.process:
+                self._processes[proxy] = reading.process
+                self._begin_again(proxy)
+            for name in self._clusters.keys() - reading.hosts.keys():
+                _add_hosts(self._clusters[name], proxy, {})
+        for name in dict.fromkeys(name for reading in readings.values() for name in reading.hosts):
             cluster = self._clusters.setdefault(name, _Cluster())
-            served = _add_hosts(cluster, hosts)
-            # What is not in the answer was not used since it was made; if it was made anew, it shows when it is used.
-            cluster.retries.advance(reading.retries.get(name, cluster.retries.raw))
+            served: dict[str, Tally] = {}
+            timed: Sequence[int] = ()
+            for proxy, reading in readings.items():
+                if name in reading.hosts:
+                    part = cluster.part(proxy)
+                    for address, tally in _add_hosts(cluster, proxy, reading.hosts[name]).items():
+                        served[address] = served.get(address, Tally()) + tally
+                    # What is not in the answer was not used since it was made; if it was made anew, it shows when used.
+                    part.retries.advance(reading.retries.get(name, part.retries.raw))
+                    more = _add_buckets(cluster, part, reading.latencies.get(name, part.raw_buckets))
+                    timed = (
+                        [sum(pair) for pair in zip(timed, more, strict=True)]
+                        if timed and more
+                        else timed or more
+                    )
             counted = _sum_up(cluster)
-            timed = _add_buckets(cluster, reading.latencies.get(name, cluster.raw_buckets))
             if took_s is not None:
                 self._past.of(name).add(now, took_s, counted, served, timed)
-        for name in self._clusters.keys() - reading.hosts.keys():
-            _add_hosts(self._clusters[name], {})
 
-    def _begin_again(self) -> None:
+    def _begin_again(self, proxy: str) -> None:
         for cluster in self._clusters.values():
-            cluster.retries.raw = 0
-            cluster.raw_buckets = (0,) * BUCKETS
-            for host in cluster.hosts.values():
+            part = cluster.part(proxy)
+            part.retries.raw = 0
+            part.raw_buckets = (0,) * BUCKETS
+            for host in part.hosts.values():
                 host.success.raw = host.error.raw = 0
 
     def arm(self, cluster_name: str) -> Arm | None:
@@ -150,49 +189,58 @@ class Ledger:
         cluster = self._clusters.get(cluster_name)
         if cluster is None:
             return None
+        instances = _instances(cluster)
         return Arm(
             total=cluster.total,
             failed=cluster.failed,
-            in_flight=sum(host.in_flight for host in cluster.hosts.values()),
+            in_flight=sum(one.in_flight for one in instances),
             # Dead looks quiet, not bad: with nobody left to ask, the arm says so itself.
-            ready=not cluster.hosts or not all(host.is_ejected for host in cluster.hosts.values()),
-            instances=tuple(
-                Instance(
-                    id=address,
-                    total=host.success.total + host.error.total,
-                    failed=host.error.total,
-                    in_flight=host.in_flight,
-                    ready=not host.is_ejected,
-                )
-                for address, host in cluster.hosts.items()
-            ),
+            ready=not instances or any(one.ready for one in instances),
+            instances=instances,
             buckets=tuple(cluster.buckets),
         )
 
 
-def _add_hosts(cluster: _Cluster, hosts: Mapping[str, HostCount]) -> dict[str, Tally]:
+def _instances(cluster: _Cluster) -> tuple[Instance, ...]:
+    """Sum up by address; an instance is ready while one proxy can reach it."""
+    found: dict[str, list[_Host]] = {}
+    for address, host in cluster.hosts():
+        found.setdefault(address, []).append(host)
+    return tuple(
+        Instance(
+            id=address,
+            total=sum(host.success.total + host.error.total for host in hosts),
+            failed=sum(host.error.total for host in hosts),
+            in_flight=sum(host.in_flight for host in hosts),
+            ready=not all(host.is_ejected for host in hosts),
+        )
+        for address, hosts in found.items()
+    )
+
+
+def _add_hosts(cluster: _Cluster, proxy: str, hosts: Mapping[str, HostCount]) -> dict[str, Tally]:
     """Advance what is there and sum up what left; returns the new attempts by address."""
-    served = {}
+    served, part = {}, cluster.part(proxy)
     for address, count in hosts.items():
-        host = cluster.hosts.setdefault(address, _Host())
+        host = part.hosts.setdefault(address, _Host())
         success, error = host.success.advance(count.success), host.error.advance(count.error)
         host.in_flight, host.is_ejected = count.in_flight, count.is_ejected
         if success or error:
             served[address] = Tally(success + error, error)
-    for address in cluster.hosts.keys() - hosts.keys():
-        left = cluster.hosts.pop(address)
+    for address in part.hosts.keys() - hosts.keys():
+        left = part.hosts.pop(address)
         cluster.gone += Tally(left.success.total + left.error.total, left.error.total)
     return served
 
 
-def _add_buckets(cluster: _Cluster, raw: tuple[int, ...]) -> Sequence[int]:
+def _add_buckets(cluster: _Cluster, part: _Part, raw: tuple[int, ...]) -> Sequence[int]:
     """Add what is new; returns it, empty when nothing is."""
-    if raw == cluster.raw_buckets:
+    if raw == part.raw_buckets:
         return ()
-    pairs = list(zip(raw, cluster.raw_buckets, strict=True))
+    pairs = list(zip(raw, part.raw_buckets, strict=True))
     # One bucket that went down: Envoy made the histogram anew, so all of them began again.
     more = raw if any(new < old for new, old in pairs) else tuple(new - old for new, old in pairs)
-    cluster.raw_buckets = raw
+    part.raw_buckets = raw
     cluster.buckets = [total + one for total, one in zip(cluster.buckets, more, strict=True)]
     return more
 
@@ -203,11 +251,13 @@ def _sum_up(cluster: _Cluster) -> Tally:
     Retries are read a back-off after the hosts, so a difference can be too small, never too large: a total waits for the
     next reading rather than going down, and nothing counts as failed that did not fail.
     """
-    retries, before = cluster.retries.total, Tally(cluster.total, cluster.failed)
-    tries = sum(
-        (host.success.total + host.error.total for host in cluster.hosts.values()), cluster.gone.total
-    )
-    errors = sum((host.error.total for host in cluster.hosts.values()), cluster.gone.failed)
+    retries, before = 0, Tally(cluster.total, cluster.failed)
+    tries, errors = cluster.gone.total, cluster.gone.failed
+    for part in cluster.parts.values():
+        retries += part.retries.total
+        for host in part.hosts.values():
+            tries += host.success.total + host.error.total
+            errors += host.error.total
     cluster.total = max(cluster.total, tries - retries)
     cluster.failed = max(cluster.failed, errors - retries)
     return Tally(cluster.total - before.total, cluster.failed - before.failed)

@@ -35,6 +35,7 @@ class EnvoyPlane(DataPlane):
     Args:
         xds_socket: Where Envoys ask for their configuration.
         admin_socket: Where the counters of the Envoy on this host are read.
+        more_admin_sockets: The same of further Envoys on it; their counts are added up.
         layer_ttl_s: How long an Envoy keeps shares without a renewal, seconds; renewed each third of it.
         history: File that keeps what was served over restarts; None keeps nothing.
         boot: The files of the Envoy on this host, for its next start; None keeps none.
@@ -48,6 +49,7 @@ class EnvoyPlane(DataPlane):
         layer_ttl_s: float,
         history: Path | None = None,
         boot: BootFiles | None = None,
+        more_admin_sockets: Sequence[Path] = (),
     ) -> None:
         self._boot = boot
         self._builder = Builder()
@@ -61,7 +63,8 @@ class EnvoyPlane(DataPlane):
         self._changed = asyncio.Event()
         self._xds = XdsServer(socket=xds_socket, wanted=self._wanted, on_change=self._changed.set)
         shelf = None if history is None else Shelf(history)
-        self._reader = CounterReader(socket=admin_socket, clock=time.monotonic, shelf=shelf)
+        sockets = (admin_socket, *more_admin_sockets)
+        self._reader = CounterReader(sockets=sockets, clock=time.monotonic, shelf=shelf)
 
     async def start(self, shares: Callable[[], Mapping[TargetKey, Shares]]) -> None:
         """Listen for Envoys and begin to read counters."""
@@ -116,6 +119,10 @@ class EnvoyPlane(DataPlane):
     def nodes(self) -> tuple[Node, ...]:
         """Return every connected Envoy."""
         return tuple(session.as_node() for session in self._xds.sessions())
+
+    def answering(self) -> Mapping[str, bool]:
+        """Say by admin socket whether its Envoy told its counts the last time it was asked."""
+        return self._reader.answering()
 
     def counters(self, target: Target) -> Reading:
         """Return the newest counters by version; at most one second old while Envoy answers."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,10 +41,24 @@ def versions(folder: Path) -> Iterator[dict[str, str]]:
     ]
     process = subprocess.Popen([*command, "--log-level", "error"])
     try:
+        for port in ports.values():
+            _wait_for(port)
         yield {version: f"127.0.0.1:{port}" for version, port in ports.items()}
     finally:
         process.kill()
         process.wait()
+
+
+def _wait_for(port: int, within_s: float = 10.0) -> None:
+    until_s = time.monotonic() + within_s
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if time.monotonic() > until_s:
+                raise
+            time.sleep(0.02)
 
 
 def _listener(version: str, port: int) -> dict[str, Any]:

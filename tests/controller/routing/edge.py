@@ -131,11 +131,13 @@ class Edge:
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
     trusted: tuple[str, ...] = LOOPBACK
+    node_id: str = "edge-1"
+    router: Path | None = None
 
     @property
     def xds(self) -> Path:
-        """The router's xDS socket."""
-        return self.folder / "xds.sock"
+        """The router's xDS socket; `router` is its folder if that is not this edge's."""
+        return (self.router or self.folder) / "xds.sock"
 
     @property
     def admin(self) -> Path:
@@ -152,7 +154,7 @@ class Edge:
         """The files it starts from, where a router process keeps them too."""
         return BootFiles(
             EnvoyOptions(
-                node_id="edge-1",
+                node_id=self.node_id,
                 listen_port=self.port,
                 xds_socket=self.xds,
                 admin_socket=self.admin,
@@ -256,9 +258,17 @@ async def serving(*upstreams: Upstream) -> AsyncIterator[tuple[Upstream, ...]]:
 
 
 @asynccontextmanager
-async def planned(edge: Edge, *, ttl_s: float = 3.0, is_renewed: bool = True) -> AsyncIterator[EnvoyPlane]:
-    """Make an Envoy plane in this process, renewed as the keeper would; it and its Envoy end with the block."""
-    plane = EnvoyPlane(xds_socket=edge.xds, admin_socket=edge.admin, layer_ttl_s=ttl_s, boot=edge.boot)
+async def planned(
+    edge: Edge, *others: Edge, ttl_s: float = 3.0, is_renewed: bool = True
+) -> AsyncIterator[EnvoyPlane]:
+    """Make an Envoy plane in this process, renewed as the keeper would; it and its Envoys end with the block."""
+    plane = EnvoyPlane(
+        xds_socket=edge.xds,
+        admin_socket=edge.admin,
+        layer_ttl_s=ttl_s,
+        boot=edge.boot,
+        more_admin_sockets=[other.admin for other in others],
+    )
 
     async def renew() -> None:
         while is_renewed:
@@ -270,7 +280,8 @@ async def planned(edge: Edge, *, ttl_s: float = 3.0, is_renewed: bool = True) ->
         yield plane
     finally:
         renewing.cancel()
-        edge.kill()
+        for one in (edge, *others):
+            one.kill()
         await plane.aclose()
 
 

@@ -226,7 +226,7 @@ def test_the_first_reading_is_no_past() -> None:
 def test_a_promotion_leaves_the_last_stable_version_behind() -> None:
     """Its instances are told with the history of the next one, not with its own; a removed target leaves nothing."""
     clock = HandClock()
-    reader = CounterReader(socket=Path("nobody"), clock=clock.boot_s, wall_clock=clock.wall_s)
+    reader = CounterReader(sockets=[Path("nobody")], clock=clock.boot_s, wall_clock=clock.wall_s)
     reader.declared([SHOP])
     for second, count in enumerate((0, 5, 9)):
         reading = raw(a=(count, 0), b=(2 * count, 1))
@@ -243,10 +243,10 @@ def test_a_promotion_leaves_the_last_stable_version_behind() -> None:
 def test_age_becomes_a_state() -> None:
     """Never read is DOWN; up to 3 s is fine, up to 10 s stale, then DOWN."""
     clock = HandClock()
-    reader = CounterReader(socket=Path("nobody"), clock=clock.boot_s)
+    reader = CounterReader(sockets=[Path("nobody")], clock=clock.boot_s)
     assert reader.reading(SHOP).source is SourceState.DOWN
 
-    reader._read_at_s = clock.now_s
+    reader._sources[0].read_at_s = clock.now_s
     states = []
     for age_s in (0.0, 3.0, 3.1, 10.0, 10.1):
         clock.now_s = 100.0 + age_s
@@ -285,3 +285,44 @@ async def test_nobody_on_the_admin_socket_is_an_error(short_folder: Path) -> Non
     """No Envoy is an error that names the socket."""
     with pytest.raises(AdminError, match=r"a\.sock"):
         await get(short_folder / "a.sock", "/stats")
+
+
+def test_each_proxy_restarts_for_itself_and_a_silent_one_stands_still() -> None:
+    """Totals are the sum of all proxies; the same address counts at each, and no total ever goes down."""
+    past = Past()
+    ledger = Ledger(past)
+    rounds = [
+        {"one": (1, 10), "two": (2, 20)},
+        {"one": (1, 11), "two": (2, 22)},
+        {"one": (1, 12)},
+        {"one": (1, 13), "two": (3, 5)},
+    ]
+    totals = []
+    for second, each in enumerate(rounds):
+        readings = {
+            proxy: RawReading(process, {NAME: {"a:1": HostCount(count, 0, 1)}}, {})
+            for proxy, (process, count) in each.items()
+        }
+        ledger.add_all(readings, float(second), NOW + second)
+        arm = ledger.arm(NAME)
+        assert arm is not None
+        assert [(one.id, one.total, one.in_flight) for one in arm.instances] == [("a:1", arm.total, 2)]
+        totals.append(arm.total)
+
+    history = past.of(NAME).history(3_600.0, NOW + 3)
+    assert totals == [30, 33, 34, 40]
+    assert (history.window_s, history.total) == (3.0, 10)
+
+
+def test_one_silent_proxy_makes_the_counts_stale_and_only_all_of_them_down() -> None:
+    """The counts of the others are still there, but a judge must not take them for everything."""
+    clock = HandClock()
+    reader = CounterReader(sockets=[Path("one"), Path("two")], clock=clock.boot_s)
+    one, two = reader._sources
+    one.read_at_s = two.read_at_s = clock.now_s
+    states = [reader.reading(SHOP).source.value]
+    for other_s in (clock.now_s + 60, clock.now_s):
+        clock.now_s, one.read_at_s = clock.now_s + 60, other_s
+        states.append(reader.reading(SHOP).source.value)
+
+    assert states == ["ok", "stale", "down"]

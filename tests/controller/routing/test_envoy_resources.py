@@ -42,20 +42,34 @@ def test_a_share_is_a_struct_of_ten_thousandths(share: int) -> None:
     assert MessageToDict(runtime_value(share)) == {"numerator": share, "denominator": "TEN_THOUSAND"}
 
 
-@pytest.mark.parametrize("share", [0, -1, 10_001, 1_000_000])
-def test_no_other_number_becomes_a_share(share: int) -> None:
-    """Zero is said by leaving the key out; everything else is refused before a push."""
+WRONG = [
+    0,
+    -1,
+    -10_000,
+    10_001,
+    1_000_000,
+    2**32,
+    True,
+    500.0,
+    0.5,
+    -0.5,
+    math.nan,
+    math.inf,
+    -math.inf,
+    "5000",
+    None,
+]
+"""Envoy accepts every one of these, and some mean all traffic."""
+
+
+@pytest.mark.parametrize("share", [*WRONG, {"numerator": 5}, {"numerator": 5, "denominator": "HUNDRED"}])
+def test_no_other_value_becomes_a_share(share: Any) -> None:
+    """Zero is said by leaving the key out; everything else is refused before a push, ready-made structs included."""
     with pytest.raises(InvalidInput):
         runtime_value(share)
 
 
-def test_a_bool_is_no_share() -> None:
-    """True would be 1 basis point."""
-    with pytest.raises(InvalidInput):
-        runtime_value(True)
-
-
-@pytest.mark.parametrize("share", [0, -1, 10_001, True, 500.0, 0.5, math.nan, math.inf, "5000", None])
+@pytest.mark.parametrize("share", WRONG)
 def test_no_wrong_share_gets_as_far_as_a_proxy(share: Any) -> None:
     """Envoy takes all of these, and some mean all traffic; the value that the data plane is given cannot hold them."""
     with pytest.raises(InvalidInput):

@@ -111,7 +111,7 @@ async def test_a_request_that_waits_for_its_retry_has_not_failed(edge: Edge) -> 
         target = shop(v1).at("v1", (v1.address, dead))
         await _up(edge, plane, target)
         asking = asyncio.create_task(edge.ask(300))
-        reader = admin.CounterReader(socket=edge.admin, clock=time.monotonic)
+        reader = admin.CounterReader(sockets=[edge.admin], clock=time.monotonic)
         failures = set()
         while not asking.done():
             await reader.read()

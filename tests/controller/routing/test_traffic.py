@@ -166,7 +166,7 @@ async def test_a_mirror_copies_safe_requests_and_counts_nothing(edge: Edge) -> N
 
     assert users == {"v1": 3_000}
     assert {reply.version for reply in posts} == {"v1"}
-    assert 250 <= copies <= 350
+    assert 200 <= copies <= 400  # six standard deviations; test_exact_split.py is closer
     assert host == "catalog.localhost"
     assert (_arm(arms, "v2").total, _arm(arms, "v1").failed) == (0, 0)
 
