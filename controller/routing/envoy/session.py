@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from operator import is_
 
 from controller.model.lease import Node
 from controller.observability import logger
@@ -73,6 +74,10 @@ class _Channel:
     """Refused together with others: each is sent again by itself, to find the bad one."""
     pending: dict[str, dict[str, str]] = field(default_factory=dict)
     """By nonce: the versions in that response; "" marks a removal."""
+    revision: int = 0
+    """Grows with every message of this type, in either direction."""
+    known: dict[str, tuple[int, tuple[object, ...], bool]] = field(default_factory=dict)
+    """Answers by question, each with what it was computed from: most messages change one type of four."""
 
     def takes(self, name: str) -> bool:
         return self.is_heard and (self.is_wildcard or name in self.names)
@@ -82,6 +87,15 @@ class _Channel:
 
     def is_refused(self, wire: Wire) -> bool:
         return self.refused.get(wire.name, ("", ""))[0] == wire.version
+
+    def once(self, question: str, about: tuple[object, ...], answer: Callable[[], bool]) -> bool:
+        """Answer from memory while nothing moved: neither this channel nor what the question is about (by identity)."""
+        # The things themselves are kept, not their ids: an id can come back for another thing.
+        revision, things, known = self.known.get(question, (-1, (), False))
+        if revision != self.revision or not all(map(is_, things, about)):
+            known = answer()
+            self.known[question] = (self.revision, about, known)
+        return known
 
     def forget(self, name: str) -> None:
         self.sent.pop(name, None)
@@ -132,6 +146,7 @@ class Session:
         self._channels = {kind: _Channel() for kind in (RUNTIME, CLUSTERS, ENDPOINTS, HOSTS)}
         self._renewals: set[str] = set()
         self._is_renewal_due = False
+        self._clusters_at = 0
         self.node = ""
         self.has_lost_layer = False
         """Envoy refused a renewal: it had dropped the layer before. Cleared by the next full layer."""
@@ -143,6 +158,7 @@ class Session:
         channel = self._channels.get(request.type_url)
         if channel is None:
             return
+        channel.revision += 1
         self._subscribe(channel, request)
         if request.response_nonce in channel.pending:
             self._settle(channel, request)
@@ -223,12 +239,15 @@ class Session:
 
     def _due(self, type_url: str, wanted: Wanted) -> discovery_pb2.DeltaResponse | None:
         channel, resources = self._channels[type_url], wanted.of(type_url)
+        if channel.once("is_owed_nothing", (resources,), lambda: False):
+            return None
         # Hosts that go travel with those that come, or a host that moves would be nowhere, or in two places.
         gone = channel.sent.keys() - resources.keys() if type_url == HOSTS else set[str]()
         fresh = [] if gone and channel.alone else channel.fresh(resources)
         unknown = channel.asked - resources.keys() - {"*"}
         channel.asked.clear()
         if not fresh and not unknown and not gone and not channel.is_owed:
+            channel.known["is_owed_nothing"] = (channel.revision, (resources,), True)
             return None
         channel.is_owed = False
         for name in gone:
@@ -244,8 +263,11 @@ class Session:
 
     def _due_removals(self, wanted: Wanted) -> discovery_pb2.DeltaResponse | None:
         """Take away clusters that no route names any more; their endpoints go with them."""
-        channel = self._channels[CLUSTERS]
-        gone = [name for name in channel.sent if name not in wanted.snapshot.clusters]
+        channel, clusters = self._channels[CLUSTERS], wanted.snapshot.clusters
+        if channel.once("has_no_more", (clusters,), lambda: channel.sent.keys() <= clusters.keys()):
+            return None
+        gone = [name for name in channel.sent if name not in clusters]
+        self._channels[ENDPOINTS].revision += 1
         for name in gone:
             del channel.sent[name]
             self._channels[ENDPOINTS].forget(name)
@@ -260,6 +282,7 @@ class Session:
     ) -> discovery_pb2.DeltaResponse:
         nonce = str(next(self._nonces))
         self._channels[type_url].pending[nonce] = versions
+        self._channels[type_url].revision += 1
         return discovery_pb2.DeltaResponse(
             type_url=type_url, nonce=nonce, resources=resources, removed_resources=removed
         )
@@ -267,14 +290,26 @@ class Session:
     def _has_clusters(self, wanted: Wanted) -> bool:
         """Whether every cluster can serve: routes must never name one that cannot."""
         clusters, endpoints = self._channels[CLUSTERS], self._channels[ENDPOINTS]
-        return self._is_settled(CLUSTERS, wanted) and all(
-            endpoints.is_done(wire) or clusters.is_refused(wanted.snapshot.clusters[name])
-            for name, wire in wanted.snapshot.endpoints.items()
-        )
+
+        def have_endpoints() -> bool:
+            return all(
+                endpoints.is_done(wire) or clusters.is_refused(wanted.snapshot.clusters[name])
+                for name, wire in wanted.snapshot.endpoints.items()
+            )
+
+        # What clusters are refused is part of the answer; every message about them clears it.
+        about = (wanted.snapshot.endpoints, wanted.snapshot.clusters)
+        if self._clusters_at != clusters.revision:
+            self._clusters_at = clusters.revision
+            endpoints.known.clear()
+        return self._is_settled(CLUSTERS, wanted) and endpoints.once("have_endpoints", about, have_endpoints)
 
     def _is_settled(self, type_url: str, wanted: Wanted) -> bool:
-        channel = self._channels[type_url]
-        resources = wanted.of(type_url)
+        channel, resources = self._channels[type_url], wanted.of(type_url)
+        return channel.once("is_settled", (resources,), lambda: self._has_all(type_url, channel, resources))
+
+    @staticmethod
+    def _has_all(type_url: str, channel: _Channel, resources: Mapping[str, Wire]) -> bool:
         if type_url == HOSTS and channel.held.keys() - resources.keys():
             return False  # a host that nobody wants any more is still in the route
         return all(channel.is_done(wire) for wire in resources.values() if channel.takes(wire.name))
@@ -292,10 +327,10 @@ class Session:
         """Return what Envoy refuses of what is wanted now: `name: its text`."""
         wanted = self._wanted()
         return tuple(
-            f"{wire.name}: {channel.refused[wire.name][1]}"
+            f"{name}: {text}"
             for kind, channel in self._channels.items()
-            for wire in wanted.of(kind).values()
-            if channel.is_refused(wire)
+            for name, (version, text) in channel.refused.items()
+            if (wire := wanted.of(kind).get(name)) is not None and wire.version == version
         )
 
     def as_node(self) -> Node:

@@ -57,7 +57,9 @@ class Builder:
             shares: Of the leases that are unexpired; how large one is makes no difference here.
         """
         shown: dict[TargetKey, Shown] = {key: (one.version, one.release) for key, one in shares.items()}
-        if self._last is not None and self._last[0] is targets and self._last[1] == shown:
+        if self._last is not None and self._last[0] is targets:
+            if self._last[1] != shown:
+                self._last = (targets, shown, self._with_shares(self._last, targets, shares, shown))
             return self._last[2]
         made = Snapshot({}, {}, {})
         for target in targets:
@@ -69,6 +71,19 @@ class Builder:
         self._forget({target.key for target in targets})
         self._last = (targets, shown, made)
         return made
+
+    def _with_shares(
+        self,
+        before: tuple[Sequence[Target], Mapping[TargetKey, Shown], Snapshot],
+        targets: Sequence[Target],
+        shares: Mapping[TargetKey, Shares],
+        shown: Mapping[TargetKey, Shown],
+    ) -> Snapshot:
+        """Build the hosts anew whose share came, went or changed hands. Clusters and endpoints stay the same objects."""
+        other = {key for key, _ in shown.items() ^ before[1].items()}
+        changed = (target for target in targets if target.key in other)
+        hosts = {host.name: host for host in (self._host_of(one, shares.get(one.key)) for one in changed)}
+        return Snapshot(before[2].clusters, before[2].endpoints, before[2].hosts | hosts)
 
     def _places_of(self, target: Target) -> Snapshot:
         known = self._places.get(target.key)

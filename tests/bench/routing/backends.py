@@ -42,14 +42,19 @@ def versions(folder: Path) -> Iterator[dict[str, str]]:
     process = subprocess.Popen([*command, "--log-level", "error"])
     try:
         for port in ports.values():
-            _wait_for(port)
+            wait_for(port)
         yield {version: f"127.0.0.1:{port}" for version, port in ports.items()}
     finally:
         process.kill()
         process.wait()
 
 
-def _wait_for(port: int, within_s: float = 10.0) -> None:
+def wait_for(port: int, within_s: float = 10.0) -> None:
+    """Block until something listens on a port of loopback.
+
+    Raises:
+        OSError: Nothing does, after `within_s` seconds.
+    """
     until_s = time.monotonic() + within_s
     while True:
         try:
@@ -64,22 +69,22 @@ def _wait_for(port: int, within_s: float = 10.0) -> None:
 def _listener(version: str, port: int) -> dict[str, Any]:
     answer = {"status": 200, "body": {"inline_string": version}}
     routes = [{"match": {"prefix": "/"}, "direct_response": answer}]
-    kind = "envoy.extensions.filters"
-    manager = {
-        "@type": f"type.googleapis.com/{kind}.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": version,
-        "route_config": {"virtual_hosts": [{"name": version, "domains": ["*"], "routes": routes}]},
-        "http_filters": [
-            {
-                "name": "router",
-                "typed_config": {"@type": f"type.googleapis.com/{kind}.http.router.v3.Router"},
-            }
-        ],
-    }
     return {
         "name": version,
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager(version, routes)}]}],
+    }
+
+
+def manager(name: str, routes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the plainest HTTP filter: one virtual host, its routes, and Envoy's defaults for everything else."""
+    kind = "type.googleapis.com/envoy.extensions.filters"
+    router = {"name": "router", "typed_config": {"@type": f"{kind}.http.router.v3.Router"}}
+    return {
+        "@type": f"{kind}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": name,
+        "route_config": {"virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}]},
+        "http_filters": [router],
     }
 
 

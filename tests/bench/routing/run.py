@@ -1,6 +1,6 @@
-"""`make bench-routing`: shifts idle and under load, as a table, and in one line at the end.
+"""`make bench-routing`: shifts idle and under load, cost and scale, as a table, and in one line at the end.
 
-Before it: the Makefile. After it: people; `shifts` says what is measured.
+Before it: the Makefile. After it: people; `shifts` and `cost` say what is measured.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ import argparse
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from tests.bench.routing.cost import Cost, Scale, cost, scale
 from tests.bench.routing.shifts import Outcome, measure
 
 
@@ -21,17 +23,35 @@ def main() -> None:
     parser.add_argument("--shifts", type=int, default=200)
     parser.add_argument("--gap-ms", type=float, default=100)
     parser.add_argument("--rate", type=float, default=1_000, help="requests a second of our own generator")
+    parser.add_argument(
+        "--requests", type=int, default=8_000, help="a round, for each listener, to measure its cost"
+    )
+    parser.add_argument("--services", type=int, nargs="*", default=[1, 100, 1_000, 5_000])
     given = parser.parse_args()
     outcomes: dict[str, Outcome] = {}
     for name, rate in (("idle", 0.0), ("loaded", given.rate)):
-        folder = Path(tempfile.mkdtemp(prefix="srn"))
-        try:
+        with _folder() as folder:
             series = measure(folder, shifts=given.shifts, gap_s=given.gap_ms / 1000, rate=rate)
             outcomes[name] = asyncio.run(series)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
         print("\n".join(rows(name, outcomes[name])), flush=True)
-    print(one_line(outcomes, given.shifts))
+    with _folder() as folder:
+        costs = asyncio.run(cost(folder, requests=given.requests))
+    print(cost_row(costs), flush=True)
+    scales = []
+    for services in given.services:
+        with _folder() as folder:
+            scales.append(asyncio.run(scale(folder, services=services)))
+        print(scale_row(scales[-1]), flush=True)
+    print(one_line(outcomes, given.shifts, costs, scales))
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="srn"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def percentile(values: Sequence[float], part: float) -> float:
@@ -56,7 +76,31 @@ def rows(name: str, outcome: Outcome) -> list[str]:
     return lines
 
 
-def one_line(outcomes: dict[str, Outcome], shifts: int) -> str:
+def cost_row(costs: Cost) -> str:
+    """Return the line about Envoy's CPU."""
+    return (
+        f"cost: Envoy {costs.plain:.0f} us a request plain, {costs.ours:.0f} ours (x {costs.ratio:.2f}), "
+        f"{costs.shared:.0f} with a canary at 10 % (x {costs.shared_ratio:.2f})"
+    )
+
+
+def scale_row(one: Scale) -> str:
+    """Return the line about one number of services."""
+    return (
+        f"{one.services} services, {one.leases} leases: acknowledged p50/p95 {_middle(one.begun_s)} ms at a release's "
+        f"begin, {_middle(one.stepped_s)} ms at a step; {one.size} bytes, {1000 * one.cpu_s:.1f} ms of Python CPU for "
+        f"both; reading counts takes {one.read_part:.0%} of a core; Envoy {one.memory / 2**20:.0f} MiB; all declared in "
+        f"{one.declared_s:.1f} s"
+    )
+
+
+def _middle(values_s: Sequence[float]) -> str:
+    return "/".join(f"{1000 * percentile(values_s, part):.1f}" for part in (0.5, 0.95))
+
+
+def one_line(
+    outcomes: dict[str, Outcome], shifts: int, costs: Cost | None = None, scales: Sequence[Scale] = ()
+) -> str:
     """Return the summary."""
     failed = sum(outcome.failed for outcome in outcomes.values())
     requests = sum(outcome.requests for outcome in outcomes.values())
@@ -67,6 +111,13 @@ def one_line(outcomes: dict[str, Outcome], shifts: int) -> str:
             for values in (outcome.first, outcome.last)
         )
         parts.append(f"{name} new p50/p99 {first} ms, old {last} ms")
+    if costs is not None:
+        parts.append(f"edge CPU x {costs.ratio:.2f} of a plain listener")
+    if scales:
+        most = scales[-1]
+        parts.append(
+            f"{most.services} services: begin p50/p95 {_middle(most.begun_s)} ms, step {_middle(most.stepped_s)} ms"
+        )
     return "; ".join(parts)
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from controller.routing.envoy.plane import ACKNOWLEDGE_WITHIN_S
+from tests.bench.routing.cost import PUSHES, cost, scale
 from tests.bench.routing.run import one_line, percentile
 from tests.bench.routing.shifts import Outcome, measure
 
@@ -36,3 +38,16 @@ async def test_shifts_lose_nothing(short_folder: Path, rate: float) -> None:
     assert outcome.requests > 50
     assert outcome.unseen == 0
     assert max(outcome.last) < 1.0
+
+
+@pytest.mark.process
+async def test_costs_are_measured(short_folder: Path) -> None:
+    """Both listeners used CPU, and a shift of one service of three was acknowledged each time."""
+    costs = await cost(short_folder, requests=160)
+    (short_folder / "b").mkdir()
+    three = await scale(short_folder / "b", services=3)
+
+    assert min(costs.plain, costs.ours, costs.shared) >= 0
+    assert len(three.begun_s) == len(three.stepped_s) == PUSHES
+    assert max(*three.begun_s, *three.stepped_s) < ACKNOWLEDGE_WITHIN_S
+    assert three.memory > 2**20

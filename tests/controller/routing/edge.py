@@ -291,9 +291,9 @@ def shop(*upstreams: Upstream, more: Mapping[str, tuple[str, ...]] | None = None
     return Target(name="catalog", stable=upstreams[0].name, versions={**versions, **(more or {})})
 
 
-async def accepted(plane: DataPlane) -> None:
+async def accepted(plane: DataPlane, within_s: float = 10.0) -> None:
     """Wait until an Envoy is connected and has everything."""
-    await until(lambda: bool(plane.nodes()) and all(node.acknowledged for node in plane.nodes()))
+    await until(lambda: bool(plane.nodes()) and all(node.acknowledged for node in plane.nodes()), within_s)
 
 
 async def applied(keeper: LeaseKeeper, target: TargetKey) -> Observation:

@@ -222,3 +222,20 @@ def test_host_names_are_resolved_and_addresses_are_not() -> None:
     by_name = resources_pb2.Cluster.FromString(made.clusters[f"{KEY}/v1"].body.value)
     assert by_name.type == 1
     assert list(made.endpoints) == [f"{KEY}/v2"]  # the one that rescues is found by name too
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["", "rel-1", "rel-2"])), max_size=12))
+def test_a_change_of_shares_builds_what_a_fresh_builder_builds(changes: list[tuple[str, str]]) -> None:
+    """Whatever comes and goes, what is kept from before is what would be built now, and clusters stay the same object."""
+    targets = [replace(SHOP, name=name, hosts=(f"{name}.localhost",)) for name in "abc"]
+    keys = {target.name: target.key for target in targets}
+    builder, shares = Builder(), dict[TargetKey, Shares]()
+    first = builder.build(targets, shares)
+    for name, release in changes:
+        shares = {key: one for key, one in shares.items() if key != keys[name]}
+        if release:
+            shares[keys[name]] = Shares("v2", release, 500)
+        made = builder.build(targets, shares)
+
+        assert made == snapshot(targets, shares)
+        assert made.clusters is first.clusters
