@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 from controller.model.target import Target
 from controller.routing.envoy.clusters import fixed
-from controller.routing.envoy.matching import is_header
 from controller.routing.envoy.plain import Json, plain
+from controller.routing.envoy.proto import resources_pb2
 from controller.routing.envoy.resources import ROUTE_TABLE
 from controller.routing.envoy.routes import stable_route
 
@@ -23,6 +23,7 @@ BOOT = "boot/"
 """Begins the name of each cluster of the file; a target's own name cannot hold a slash."""
 FETCH_WITHIN = "0.5s"
 """How long the start of Envoy waits for the router: once for the shares, once for the clusters, once for the hosts."""
+Text = resources_pb2.StringMatcher
 NOTHING_KNOWN = "no router has told this proxy what to serve yet\n"
 
 
@@ -32,12 +33,19 @@ def boot_cluster(target: Target) -> Json:
     return made
 
 
-def boot_route(target: Target) -> Json:
-    """Return the route of a target's hosts to its boot cluster."""
-    names = "|".join(host.replace(".", r"\.") for host in target.hosts)
-    route = stable_route(target, f"{BOOT}{target.key}")
-    route.match.headers.append(is_header(":authority", f"(?i)({names})(:[0-9]+)?"))
-    made: Json = plain(route)
+def boot_routes(target: Target) -> list[Json]:
+    """Return the routes of a target's hosts to its boot cluster: each host by itself, and with any port.
+
+    Not one expression for all of them: Envoy refuses a long one, and with it the whole file.
+    """
+    stable = stable_route(target, f"{BOOT}{target.key}")
+    made = []
+    for host in target.hosts:
+        for asked in (Text(exact=host, ignore_case=True), Text(prefix=f"{host}:", ignore_case=True)):
+            route = resources_pb2.Route()
+            route.CopyFrom(stable)
+            route.match.headers.append(resources_pb2.HeaderMatcher(name=":authority", string_match=asked))
+            made.append(plain(route))
     return made
 
 

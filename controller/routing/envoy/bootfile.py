@@ -22,7 +22,7 @@ from pathlib import Path
 
 from controller.model.target import Target, TargetKey
 from controller.observability import logger
-from controller.routing.envoy.boot import BOOT, boot_cluster, boot_route, boot_table, unknown_routes
+from controller.routing.envoy.boot import BOOT, boot_cluster, boot_routes, boot_table, unknown_routes
 from controller.routing.envoy.bootstrap import EnvoyOptions, envoy_bootstrap
 from controller.routing.envoy.plain import Json
 from controller.routing.envoy.resources import ROUTE_TABLE
@@ -37,7 +37,7 @@ class _Parts:
 
     target: Target
     cluster: Json
-    route: Json
+    routes: list[Json]
 
 
 class BootFiles:
@@ -99,13 +99,13 @@ class BootFiles:
         with self._locked():
             clusters = [part.cluster for part in parts]
             _replace(self.bootstrap, envoy_bootstrap(self.options, clusters=clusters))
-            _replace(self.options.routes, boot_table([part.route for part in parts]))
+            _replace(self.options.routes, boot_table([route for part in parts for route in part.routes]))
 
     def _parts(self, target: Target) -> _Parts:
         known = self._made.get(target.key)
         if known is not None and known.target is target:
             return known
-        return _Parts(target, boot_cluster(target), boot_route(target))
+        return _Parts(target, boot_cluster(target), boot_routes(target))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -47,6 +47,9 @@ STEERING = (
 )
 """With these a trusted caller could have a request repeated or cut short, and the counts would mean something else."""
 LOOPBACK = ("127.0.0.0/8", "::1/128")
+LONGEST_EXPRESSION = 1_000
+"""Size of a compiled expression that Envoy takes; at its default of 100 it refuses a cookie of the length that targets may
+ask for (`model.traffic`), and with it the target."""
 STATS = (
     r"^cluster\..*\.upstream_rq_(retry|[0-9]xx|total|pending_overflow)$",
     r"^cluster\..*\.upstream_cx_connect_fail$",
@@ -145,10 +148,11 @@ def envoy_bootstrap(options: EnvoyOptions, *, clusters: Sequence[Json] = ()) -> 
         },
         "layered_runtime": {
             "layers": [
+                {"name": "limits", "static_layer": {"re2.max_program_size.error_level": LONGEST_EXPRESSION}},
                 {
                     "name": LAYER,
                     "rtds_layer": {"name": LAYER, "rtds_config": _ads(initial_fetch_timeout=FETCH_WITHIN)},
-                }
+                },
             ]
         },
         "overload_manager": {"resource_monitors": [_connection_limit()]},

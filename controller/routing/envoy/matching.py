@@ -40,7 +40,7 @@ def narrowed(route: resources_pb2.Route, match: Match) -> resources_pb2.Route:
     made.CopyFrom(route)
     made.match.headers.extend(_headers(match))
     for name, value in match.query.items():
-        condition = resources_pb2.QueryParameterMatcher(name=name, string_match=_string(_pattern(value)))
+        condition = resources_pb2.QueryParameterMatcher(name=name, string_match=_value(value))
         made.match.query_parameters.append(condition)
     return made
 
@@ -52,15 +52,15 @@ def is_header(name: str, pattern: str) -> resources_pb2.HeaderMatcher:
 
 def _headers(match: Match) -> Iterator[resources_pb2.HeaderMatcher]:
     for name, value in match.headers.items():
-        yield is_header(name, _pattern(value))
+        yield resources_pb2.HeaderMatcher(name=name, string_match=_value(value))
     for name, value in match.cookies.items():
         # Cookies come in one header; a name must not be found inside another, nor a value be the start of one.
         wanted = "[^;]+" if value == ANY_VALUE else re.escape(value)
         yield is_header("cookie", f"(.*;)? *{name}={wanted}(;.*)?")
 
 
-def _pattern(value: str) -> str:
-    return ".+" if value == ANY_VALUE else re.escape(value)
+def _value(value: str) -> resources_pb2.StringMatcher:
+    return _string(".+") if value == ANY_VALUE else resources_pb2.StringMatcher(exact=value)
 
 
 def _string(pattern: str) -> resources_pb2.StringMatcher:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -33,6 +34,23 @@ async def test_an_envoy_that_boots_alone_serves_the_last_known_stable(edge: Edge
     assert took_s <= ALONE_WITHIN_S
     assert served == {"v2": 40}
     assert [one.status for one in (*by_port, *other)] == [200, 404]
+
+
+async def test_as_many_and_as_long_hosts_as_a_target_may_have_boot_alone(edge: Edge) -> None:
+    """Sixteen names of 250 characters: what a declaration takes, the file must hold, or an Envoy would not start."""
+    label = "-".join(["abcdefg"] * 7)
+    hosts = tuple(
+        ".".join([f"{label}{number:02d}x", label, label, label, "example"])[:250] for number in range(16)
+    )
+    async with serving(Upstream("v1")) as (v1,):
+        await edge.boot.write([replace(shop(v1), hosts=hosts)])
+        edge.start()
+        await edge.answers(200, host=hosts[0])
+        replies = [(await edge.ask(host=host))[0].status for host in (*hosts, f"{hosts[3].upper()}:8080")]
+        other = await edge.ask(host=f"x{hosts[0]}"[:250])
+
+    assert set(replies) == {200}
+    assert other[0].status == 404
 
 
 async def test_the_router_takes_over_without_losing_a_request(edge: Edge) -> None:

@@ -58,19 +58,22 @@ def routes(files: BootFiles) -> list[dict[str, Any]]:
 
 
 async def test_the_files_hold_stable_alone(files: BootFiles) -> None:
-    """Each target has one cluster over its stable version and one route for its hosts; a canary is in neither."""
+    """Each target has one cluster over its stable version and two routes a host; a canary is in neither."""
     await files.write([SHOP, ORDERS])
 
     assert clusters(files) == {
         "boot/local.catalog": ["127.0.0.1:7001"],
         "boot/local.orders": ["127.0.0.1:7001"],
     }
-    assert [one["route"]["cluster"] for one in routes(files)] == list(clusters(files))
-    assert routes(files)[1]["match"]["headers"] == [
-        {
-            "name": ":authority",
-            "string_match": {"safe_regex": {"regex": r"(?i)(orders\.localhost|o\.example)(:[0-9]+)?"}},
-        }
+    assert [one["route"]["cluster"] for one in routes(files)] == ["boot/local.catalog"] * 2 + [
+        "boot/local.orders"
+    ] * 4
+    asked = [one["match"]["headers"][0]["string_match"] for one in routes(files)[2:]]
+    assert asked == [
+        {"exact": "orders.localhost", "ignore_case": True},
+        {"prefix": "orders.localhost:", "ignore_case": True},
+        {"exact": "o.example", "ignore_case": True},
+        {"prefix": "o.example:", "ignore_case": True},
     ]
 
 
@@ -98,7 +101,8 @@ async def test_a_refresh_keeps_what_is_known(files: BootFiles, tmp_path: Path) -
 
     assert listener["address"]["socket_address"]["port_value"] == 9090
     assert clusters(moved) == {"boot/local.catalog": ["127.0.0.1:7001"]}
-    assert len(routes(moved)) == 1
+    assert routes(moved) == routes(files)
+    assert len(routes(moved)) == 2
 
 
 def test_an_envoy_that_was_never_told_anything_says_so(files: BootFiles) -> None:

@@ -152,6 +152,22 @@ async def test_only_the_listed_requests_meet_the_canary(edge: Edge, shield: bool
     assert len(met) == 2 * (len(FITTING) + len(OTHERS))
 
 
+async def test_conditions_as_long_as_they_may_be_are_taken(edge: Edge) -> None:
+    """What a declaration takes, Envoy must take: the longest names and values of headers, cookies and queries."""
+    name, value = "n" * 64, "v." * 100
+    longest = (Match(headers={name: value}), Match(cookies={name: value}), Match(query={name: value}))
+    fitting = (((name, value),), "/"), ((("cookie", f"a=b; {name}={value}"),), "/"), ((), f"/?{name}={value}")
+    near = ((name, value[:-1]),), ((name, f"{value}x"),), (("cookie", f"{name}={value}x"),)
+    async with serving(Upstream("v1"), Upstream("v2")) as (v1, v2), planned(edge) as plane:
+        hand = await set_up(edge, plane, replace(shop(v1, v2), matches=longest))
+        await hand.set(plane, 10_000)
+        met = [(await edge.ask(headers=headers, path=path))[0].version for headers, path in fitting]
+        others = [(await edge.ask(headers=headers))[0].version for headers in near]
+
+    assert met == ["v2"] * 3
+    assert others == ["v1"] * 3
+
+
 async def test_a_mirror_copies_safe_requests_and_counts_nothing(edge: Edge) -> None:
     """10 % of stable's GETs reach the other version too, no POST does, users see stable, and the counts are the users'."""
     bad = Upstream("v2", lambda number: 500)

@@ -245,17 +245,21 @@ class RetryPolicy(_message.Message):
     def __init__(self, retry_on: _Optional[str] = ..., num_retries: _Optional[_Union[_wrappers_pb2.UInt32Value, _Mapping]] = ..., retry_priority: _Optional[_Union[RetryPolicy.Priority, _Mapping]] = ..., retry_host_predicate: _Optional[_Iterable[_Union[RetryPolicy.HostPredicate, _Mapping]]] = ..., host_selection_retry_max_attempts: _Optional[int] = ..., retry_back_off: _Optional[_Union[RetryPolicy.BackOff, _Mapping]] = ...) -> None: ...
 
 class StringMatcher(_message.Message):
-    __slots__ = ("exact", "safe_regex")
+    __slots__ = ("exact", "prefix", "safe_regex", "ignore_case")
     class Regex(_message.Message):
         __slots__ = ("regex",)
         REGEX_FIELD_NUMBER: _ClassVar[int]
         regex: str
         def __init__(self, regex: _Optional[str] = ...) -> None: ...
     EXACT_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
     SAFE_REGEX_FIELD_NUMBER: _ClassVar[int]
+    IGNORE_CASE_FIELD_NUMBER: _ClassVar[int]
     exact: str
+    prefix: str
     safe_regex: StringMatcher.Regex
-    def __init__(self, exact: _Optional[str] = ..., safe_regex: _Optional[_Union[StringMatcher.Regex, _Mapping]] = ...) -> None: ...
+    ignore_case: bool
+    def __init__(self, exact: _Optional[str] = ..., prefix: _Optional[str] = ..., safe_regex: _Optional[_Union[StringMatcher.Regex, _Mapping]] = ..., ignore_case: _Optional[bool] = ...) -> None: ...
 
 class HeaderMatcher(_message.Message):
     __slots__ = ("name", "string_match")
