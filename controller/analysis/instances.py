@@ -16,6 +16,7 @@ from dataclasses import replace
 from controller.analysis import wealth
 from controller.analysis.counting import Counted
 from controller.analysis.luck import ratio
+from controller.analysis.streams import whole
 from controller.analysis.wealth import Bet
 from controller.model.evidence import Evidence, Without
 from controller.model.look import Look, SourceState
@@ -100,10 +101,8 @@ def marked(evidence: Evidence, look: Look) -> tuple[Without, ...]:
     now = {one.id: Tally(one.total, one.failed) for one in look.canary.instances}
     known = {one.instance: one for one in evidence.without}
     names = list(dict.fromkeys((*known, *now)))[:MOST]
-    return tuple(
-        replace(known.get(name, Without(name)), seen=now.get(name, Tally()), waiting=Tally())
-        for name in names
-    )
+    kept = (known.get(name, Without(name)) for name in names)
+    return tuple(replace(one, seen=now.get(one.instance, one.seen), waiting=Tally()) for one in kept)
 
 
 def _left_out(
@@ -136,16 +135,24 @@ def crossed(policy: Policy, evidence: Evidence, look: Look, odds: float) -> Evid
     if evidence.rest_crossed or len(evidence.without) < 2:
         return replace(evidence, crossed=True, rest_crossed=True, blamed="")
     worst = min(evidence.without, key=lambda one: one.wealth.total)
-    if _of_rest(evidence, worst, odds) >= HIGH_ENOUGH:
+    if _without(evidence, worst) >= HIGH_ENOUGH:
         return replace(evidence, crossed=True, rest_crossed=True, blamed="")
     is_there = any(one.id == worst.instance for one in look.canary.instances)
     return replace(evidence, crossed=True, blamed=worst.instance if is_there else "")
 
 
-def _of_rest(evidence: Evidence, worst: Without, odds: float) -> float:
-    """Return the whole odds with those on errors replaced by those without an instance; latencies are not told apart."""
-    errors = next(one for one in evidence.streams if one.metric is MetricKind.ERRORS)
-    return odds - errors.weight * (errors.odds.wealth.total - worst.wealth.total)
+def _without(evidence: Evidence, one: Without) -> float:
+    """Return the whole odds with those on errors replaced by those without an instance.
+
+    Latencies and the ceiling are not told apart by instance, and stay as they are.
+    """
+    rest = tuple(
+        replace(stream, odds=replace(stream.odds, wealth=one.wealth))
+        if stream.metric is MetricKind.ERRORS
+        else stream
+        for stream in evidence.streams
+    )
+    return whole(replace(evidence, streams=rest))
 
 
 def _wider(policy: Policy, start: Start, *, canary: int, stable: int, tail: float) -> Margin:

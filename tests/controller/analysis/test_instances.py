@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from controller.analysis import instances
 from controller.analysis.beginning import begin
+from controller.analysis.streams import whole
 from controller.model.evidence import Without
 from controller.model.look import Look, SourceState
 from controller.model.metric import Metric, MetricKind
@@ -142,3 +143,40 @@ def test_the_warm_up_of_instances_does_not_count() -> None:
 
     assert verdict.decision is Decision.PASS
     assert all(one.wealth.total <= 1 for one in evidence.without)
+
+
+def test_a_ceiling_beside_the_errors_leaves_the_agreement_of_the_rest() -> None:
+    """What the rest makes of the odds is weighed as the whole is, with the ceiling's part beside it."""
+    policy = replace(POLICY, ceiling=0.5)
+    evidence, _ = judged(
+        policy, begin(policy, Start(), BasisPoints(4000)), looks([(100, 2), (100, 4)], seconds=30)
+    )
+    worst = min(evidence.without, key=lambda one: one.wealth.total)
+    rich = replace(worst.wealth, parts=tuple(30.0 / len(worst.wealth.parts) for _ in worst.wealth.parts))
+    errors = evidence.streams[0]
+    richer = replace(errors.odds.wealth, parts=tuple(200.0 / len(rich.parts) for _ in rich.parts))
+    staged = replace(
+        evidence,
+        crossed=False,
+        rest_crossed=False,
+        without=tuple(replace(one, wealth=rich) for one in evidence.without),
+        streams=(replace(errors, odds=replace(errors.odds, wealth=richer)),),
+    )
+    after = instances.crossed(policy, staged, looks([(100, 2), (100, 4)])[-1], whole(staged))
+
+    assert (after.crossed, after.rest_crossed, after.blamed) == (True, True, "")
+
+
+def test_an_instance_that_is_away_in_the_warm_up_keeps_its_mark() -> None:
+    """Back after the warm-up, it is not charged again with what it served before: the rest is bet on at once."""
+    policy = replace(POLICY, warmup_s=3)
+    both = looks([(100, 0), (100, 50)], seconds=2)
+    c0, c1 = both[-1].canary.instances
+    stable = arm(3, STABLE, names="s")
+    away = replace(both[-1].canary, total=500, instances=(replace(c0, total=300),))
+    back = replace(both[-1].canary, total=600, instances=(replace(c0, total=400), c1))
+    told = [*both, look(3, stable, away), look(4, arm(4, STABLE, names="s"), back)]
+    evidence, _ = judged(policy, begin(policy, Start()), told)
+
+    returned = next(one for one in evidence.without if one.instance == "c1")
+    assert returned.wealth.total < 1
