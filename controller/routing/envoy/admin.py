@@ -37,7 +37,7 @@ KEEP_EVERY_S = 30.0
 """How much of its past a router that is killed may lose, seconds."""
 ANSWER_WITHIN_S = 1.0
 RETRIED_WITHIN_S = 0.04
-"""Between the pages: the longest back-off of a retry (`resources`: 30 ms for the second) and some more."""
+"""Between the pages: the longest back-off of a retry (`retries`: 30 ms for the second) and some more."""
 STALE_AFTER_S = 3.0
 DOWN_AFTER_S = 10.0
 LONGEST_ANSWER = 32 * 1024 * 1024
@@ -247,7 +247,7 @@ class CounterReader:
                 source.read_at_s = now_s
                 readings[str(source.socket)] = answer
         if readings:
-            self._ledger.add_all(readings, now_s, self._wall_clock())
+            self._ledger.add(readings, now_s, self._wall_clock())
 
     @staticmethod
     async def _read(source: _Source) -> RawReading | AdminError:

@@ -129,11 +129,7 @@ class Ledger:
         self._processes: dict[str, int] = {}
         self._read_at_s: float | None = None
 
-    def add(self, reading: RawReading, at_s: float, now: float) -> None:
-        """Take one reading of the only proxy in."""
-        self.add_all({"": reading}, at_s, now)
-
-    def add_all(self, readings: Mapping[str, RawReading], at_s: float, now: float) -> None:
+    def add(self, readings: Mapping[str, RawReading], at_s: float, now: float) -> None:
         """Take one round in. What a proxy says first has no known beginning: it counts, but it is no past.
 
         Args:

@@ -1,7 +1,7 @@
 """The data plane `envoy`: targets and shares become xDS, counters come back through the admin socket.
 
-Before it: the lease keeper, which owns every decision. After it: `resources` (bytes), `xds` (streams) and `admin`
-(counts). The plane remembers targets, never a share: whenever bytes are built it asks for the unexpired ones.
+Before it: the lease keeper, which owns every decision. After it: `snapshot` and `layer` (bytes), `xds` (streams) and
+`admin` (counts). The plane remembers targets, never a share: whenever bytes are built it asks for the unexpired ones.
 """
 
 from __future__ import annotations

@@ -76,26 +76,18 @@ class _Channel:
     """By nonce: the versions in that response; "" marks a removal."""
     revision: int = 0
     """Grows with every message of this type, in either direction."""
-    known: dict[str, tuple[int, tuple[object, ...], bool]] = field(default_factory=dict)
-    """Answers by question, each with what it was computed from: most messages change one type of four."""
 
     def takes(self, name: str) -> bool:
         return self.is_heard and (self.is_wildcard or name in self.names)
+
+    def lacks(self, wire: Wire) -> bool:
+        return self.takes(wire.name) and self.sent.get(wire.name) != wire.version
 
     def is_done(self, wire: Wire) -> bool:
         return self.held.get(wire.name) == wire.version or self.is_refused(wire)
 
     def is_refused(self, wire: Wire) -> bool:
         return self.refused.get(wire.name, ("", ""))[0] == wire.version
-
-    def once(self, question: str, about: tuple[object, ...], answer: Callable[[], bool]) -> bool:
-        """Answer from memory while nothing moved: neither this channel nor what the question is about (by identity)."""
-        # The things themselves are kept, not their ids: an id can come back for another thing.
-        revision, things, known = self.known.get(question, (-1, (), False))
-        if revision != self.revision or not all(map(is_, things, about)):
-            known = answer()
-            self.known[question] = (self.revision, about, known)
-        return known
 
     def forget(self, name: str) -> None:
         self.sent.pop(name, None)
@@ -121,11 +113,7 @@ class _Channel:
 
     def fresh(self, resources: Mapping[str, Wire]) -> list[Wire]:
         """Return what is to be sent in the next response."""
-        found = [
-            wire
-            for wire in resources.values()
-            if self.takes(wire.name) and self.sent.get(wire.name) != wire.version
-        ]
+        found = [wire for wire in resources.values() if self.lacks(wire)]
         suspects = [wire for wire in found if wire.name in self.alone]
         if suspects:
             self.alone.discard(suspects[0].name)
@@ -146,7 +134,8 @@ class Session:
         self._channels = {kind: _Channel() for kind in (RUNTIME, CLUSTERS, ENDPOINTS, HOSTS)}
         self._renewals: set[str] = set()
         self._is_renewal_due = False
-        self._clusters_at = 0
+        self._known: dict[tuple[str, ...], tuple[tuple[int, ...], tuple[object, ...], bool]] = {}
+        """Answers by question and types, each with what it was computed from: most messages change one type of four."""
         self.node = ""
         self.has_lost_layer = False
         """Envoy refused a renewal: it had dropped the layer before. Cleared by the next full layer."""
@@ -237,20 +226,28 @@ class Session:
             self._renewals.add(response.nonce)
         return response
 
+    def _once(
+        self, question: str, types: tuple[str, ...], about: tuple[object, ...], answer: Callable[[], bool]
+    ) -> bool:
+        """Answer from memory while nothing moved: no message of these types, and the same things (by identity)."""
+        revisions = tuple(self._channels[kind].revision for kind in types)
+        before, things, known = self._known.get((question, *types), ((), (), False))
+        # The things themselves are kept, not their ids: an id can come back for another thing.
+        if before != revisions or not all(map(is_, things, about)):
+            known = answer()
+            self._known[question, *types] = (revisions, about, known)
+        return known
+
     def _due(self, type_url: str, wanted: Wanted) -> discovery_pb2.DeltaResponse | None:
         channel, resources = self._channels[type_url], wanted.of(type_url)
-        if channel.once("is_owed_nothing", (resources,), lambda: False):
+        if not self._once("is_due", (type_url,), (resources,), lambda: _is_due(type_url, channel, resources)):
             return None
-        # Hosts that go travel with those that come, or a host that moves would be nowhere, or in two places.
-        gone = channel.sent.keys() - resources.keys() if type_url == HOSTS else set[str]()
-        fresh = [] if gone and channel.alone else channel.fresh(resources)
+        going = _going(type_url, channel, resources)
+        fresh = [] if going and channel.alone else channel.fresh(resources)
         unknown = channel.asked - resources.keys() - {"*"}
         channel.asked.clear()
-        if not fresh and not unknown and not gone and not channel.is_owed:
-            channel.known["is_owed_nothing"] = (channel.revision, (resources,), True)
-            return None
         channel.is_owed = False
-        for name in gone:
+        for name in going:
             del channel.sent[name]
         versions = {wire.name: wire.version for wire in fresh}
         channel.sent.update(versions)
@@ -258,20 +255,22 @@ class Session:
             discovery_pb2.Resource(name=wire.name, version=wire.version, resource=wire.body) for wire in fresh
         ]
         return self._response(
-            type_url, versions | dict.fromkeys(gone, ""), full, removed=sorted(unknown | gone)
+            type_url, versions | dict.fromkeys(going, ""), full, removed=sorted(unknown | going)
         )
 
     def _due_removals(self, wanted: Wanted) -> discovery_pb2.DeltaResponse | None:
         """Take away clusters that no route names any more; their endpoints go with them."""
         channel, clusters = self._channels[CLUSTERS], wanted.snapshot.clusters
-        if channel.once("has_no_more", (clusters,), lambda: channel.sent.keys() <= clusters.keys()):
+        if self._once(
+            "has_no_more", (CLUSTERS,), (clusters,), lambda: channel.sent.keys() <= clusters.keys()
+        ):
             return None
         gone = [name for name in channel.sent if name not in clusters]
         self._channels[ENDPOINTS].revision += 1
         for name in gone:
             del channel.sent[name]
             self._channels[ENDPOINTS].forget(name)
-        return self._response(CLUSTERS, dict.fromkeys(gone, ""), [], removed=gone) if gone else None
+        return self._response(CLUSTERS, dict.fromkeys(gone, ""), [], removed=gone)
 
     def _response(
         self,
@@ -297,22 +296,16 @@ class Session:
                 for name, wire in wanted.snapshot.endpoints.items()
             )
 
-        # What clusters are refused is part of the answer; every message about them clears it.
         about = (wanted.snapshot.endpoints, wanted.snapshot.clusters)
-        if self._clusters_at != clusters.revision:
-            self._clusters_at = clusters.revision
-            endpoints.known.clear()
-        return self._is_settled(CLUSTERS, wanted) and endpoints.once("have_endpoints", about, have_endpoints)
+        return self._is_settled(CLUSTERS, wanted) and self._once(
+            "have_endpoints", (CLUSTERS, ENDPOINTS), about, have_endpoints
+        )
 
     def _is_settled(self, type_url: str, wanted: Wanted) -> bool:
         channel, resources = self._channels[type_url], wanted.of(type_url)
-        return channel.once("is_settled", (resources,), lambda: self._has_all(type_url, channel, resources))
-
-    @staticmethod
-    def _has_all(type_url: str, channel: _Channel, resources: Mapping[str, Wire]) -> bool:
-        if type_url == HOSTS and channel.held.keys() - resources.keys():
-            return False  # a host that nobody wants any more is still in the route
-        return all(channel.is_done(wire) for wire in resources.values() if channel.takes(wire.name))
+        return self._once(
+            "is_settled", (type_url,), (resources,), lambda: _is_done(type_url, channel, resources)
+        )
 
     def is_settled(self) -> bool:
         """Whether Envoy has asked for everything, and accepted or refused all that is wanted now."""
@@ -337,3 +330,24 @@ class Session:
         """Say how this Envoy stands."""
         refusal = LOST if self.has_lost_layer else next(iter(self.refusals()), "")
         return Node(id=self.node, acknowledged=not refusal and self.is_settled(), refusal=refusal)
+
+
+def _going(type_url: str, channel: _Channel, resources: Mapping[str, Wire]) -> set[str]:
+    """Return the hosts that go. They travel with those that come, or a host that moves would be nowhere, or in two places."""
+    return channel.sent.keys() - resources.keys() if type_url == HOSTS else set()
+
+
+def _is_done(type_url: str, channel: _Channel, resources: Mapping[str, Wire]) -> bool:
+    if type_url == HOSTS and channel.held.keys() - resources.keys():
+        return False  # a host that nobody wants any more is still in the route
+    return all(channel.is_done(wire) for wire in resources.values() if channel.takes(wire.name))
+
+
+def _is_due(type_url: str, channel: _Channel, resources: Mapping[str, Wire]) -> bool:
+    """Whether anything of one type is to be sent, or to be said to be absent."""
+    return bool(
+        channel.is_owed
+        or channel.asked - resources.keys() - {"*"}
+        or _going(type_url, channel, resources)
+        or any(channel.lacks(wire) for wire in resources.values())
+    )

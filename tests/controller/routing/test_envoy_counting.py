@@ -28,11 +28,16 @@ def raw(*, process: int = 1, retries: int = 0, **hosts: tuple[int, int]) -> RawR
     return RawReading(process, {NAME: counts}, {NAME: retries})
 
 
+def add(ledger: Ledger, reading: RawReading, at_s: float, now: float) -> None:
+    """Take in one reading of the only proxy there is."""
+    ledger.add({"": reading}, at_s, now)
+
+
 def totals(*readings: RawReading) -> tuple[int, int]:
     """Return total and failed after readings one second apart."""
     ledger = Ledger()
     for at_s, reading in enumerate(readings):
-        ledger.add(reading, float(at_s), NOW + at_s)
+        add(ledger, reading, float(at_s), NOW + at_s)
     arm = ledger.arm(NAME)
     assert arm is not None
     return arm.total, arm.failed
@@ -64,7 +69,7 @@ def test_a_retry_that_is_seen_before_its_error_takes_nothing_back() -> None:
     ledger = Ledger()
     seen = []
     for at_s, (errors, retries) in enumerate([(5, 0), (5, 2), (9, 4)]):
-        ledger.add(raw(a=(0, errors), retries=retries), float(at_s), NOW + at_s)
+        add(ledger, raw(a=(0, errors), retries=retries), float(at_s), NOW + at_s)
         arm = ledger.arm(NAME)
         assert arm is not None
         seen.append((arm.total, arm.failed))
@@ -75,8 +80,8 @@ def test_a_retry_that_is_seen_before_its_error_takes_nothing_back() -> None:
 def test_hosts_that_left_are_no_instances() -> None:
     """Their requests stay in the total; they are not listed any more."""
     ledger = Ledger()
-    ledger.add(raw(a=(3, 1), b=(5, 0)), 0.0, NOW)
-    ledger.add(raw(b=(6, 0)), 1.0, NOW + 1)
+    add(ledger, raw(a=(3, 1), b=(5, 0)), 0.0, NOW)
+    add(ledger, raw(b=(6, 0)), 1.0, NOW + 1)
 
     arm = ledger.arm(NAME)
 
@@ -89,7 +94,7 @@ def test_history_is_a_difference_of_samples() -> None:
     past = Past()
     ledger = Ledger(past)
     for second in range(10):
-        ledger.add(raw(a=(10 * second, second)), float(second), NOW + second)
+        add(ledger, raw(a=(10 * second, second)), float(second), NOW + second)
 
     history = past.of(NAME).history(4.0, NOW + 9)
 
@@ -116,7 +121,7 @@ def test_totals_never_go_down(steps: list[tuple[int, dict[str, tuple[int, int]],
     ledger = Ledger()
     before = (0, 0)
     for at_s, (process, hosts, retries) in enumerate(steps):
-        ledger.add(raw(process=process, retries=retries, **hosts), float(at_s), NOW + at_s)
+        add(ledger, raw(process=process, retries=retries, **hosts), float(at_s), NOW + at_s)
         arm = ledger.arm(NAME)
         assert arm is not None
         assert before[0] <= arm.total
@@ -203,7 +208,7 @@ def test_latencies_add_up_over_restarts() -> None:
         [(1, (3, 0)), (1, (4, 2)), (1, None), (1, (5, 2)), (2, (1, 0)), (2, None), (2, (0, 1))]
     ):
         latencies = {NAME: (*counts, *[0] * 62)} if counts is not None else {}
-        ledger.add(RawReading(process, {NAME: {}}, {}, latencies), float(at_s), NOW + at_s)
+        add(ledger, RawReading(process, {NAME: {}}, {}, latencies), float(at_s), NOW + at_s)
         arm = ledger.arm(NAME)
         assert arm is not None
         seen.append(arm.buckets[:2])
@@ -215,8 +220,8 @@ def test_the_first_reading_is_no_past() -> None:
     """What Envoy counted before the router came has no known beginning: it is in the totals, not in the history."""
     past = Past()
     ledger = Ledger(past)
-    ledger.add(raw(a=(1_000, 10)), 0.0, NOW)
-    ledger.add(raw(a=(1_005, 11)), 1.0, NOW + 1)
+    add(ledger, raw(a=(1_000, 10)), 0.0, NOW)
+    add(ledger, raw(a=(1_005, 11)), 1.0, NOW + 1)
 
     history = past.of(NAME).history(3_600.0, NOW + 1)
 
@@ -230,7 +235,7 @@ def test_a_promotion_leaves_the_last_stable_version_behind() -> None:
     reader.declared([SHOP])
     for second, count in enumerate((0, 5, 9)):
         reading = raw(a=(count, 0), b=(2 * count, 1))
-        reader._ledger.add(reading, float(second), clock.wall_s() + second)
+        add(reader._ledger, reading, float(second), clock.wall_s() + second)
     promoted = SHOP.with_stable("v2")
     reader.declared([promoted])
 
@@ -303,7 +308,7 @@ def test_each_proxy_restarts_for_itself_and_a_silent_one_stands_still() -> None:
             proxy: RawReading(process, {NAME: {"a:1": HostCount(count, 0, 1)}}, {})
             for proxy, (process, count) in each.items()
         }
-        ledger.add_all(readings, float(second), NOW + second)
+        ledger.add(readings, float(second), NOW + second)
         arm = ledger.arm(NAME)
         assert arm is not None
         assert [(one.id, one.total, one.in_flight) for one in arm.instances] == [("a:1", arm.total, 2)]
