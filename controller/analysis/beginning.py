@@ -75,7 +75,7 @@ def begin(policy: Policy, start: Start, share: BasisPoints = NOTHING) -> Evidenc
 
 def unjudged(policy: Policy, start: Start) -> tuple[Rung, ...]:
     """Return the rungs of the start for which a policy that judges latency has no margin."""
-    metric = _latency(policy)
+    metric = policy.latency
     return () if metric is None else tuple(one for one in start.rungs if margins_of(metric, one) is None)
 
 
@@ -88,15 +88,9 @@ def begin_release(
     )
 
 
-def _latency(policy: Policy) -> Metric | None:
-    return next((one for one in policy.metrics if one.kind is MetricKind.LATENCY), None)
-
-
 def _rungs(policy: Policy, history: History) -> tuple[Rung, ...]:
-    metric = _latency(policy)
-    if (
-        metric is None or not history.bucket_minutes
-    ):  # a source with latencies and a version that served nothing yet
+    metric = policy.latency
+    if metric is None:
         return ()
     quantiles = [one.quantile for one in metric.ladder]
     rungs = choose_rungs(history.bounds_s, history.buckets, quantiles, objective_s=metric.objective_s)

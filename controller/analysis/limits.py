@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.analysis import intervals
+from controller.analysis import intervals, saying
 from controller.analysis.counting import Counted
 from controller.model.evidence import Block, Evidence, Measured, Series
 from controller.model.look import Look, SourceState
@@ -32,7 +32,8 @@ def add(policy: Policy, evidence: Evidence, look: Look, counted: Counted) -> Evi
         return evidence
     series, full = intervals.add(evidence.series, block, rule.interval_s)
     if full is not None:
-        series = _counted(rule, series, full, _measure(policy, full, look))
+        says = measure(policy, full) if look.source is SourceState.OK else Measured.ERROR
+        series = _counted(rule, series, full, says)
     return replace(evidence, series=series)
 
 
@@ -40,27 +41,20 @@ def weigh(policy: Policy, rule: Limits, evidence: Evidence, look: Look) -> Verdi
     """Say what the measurements mean now."""
     series = evidence.series
     decision, ground = _decide(policy, rule, evidence, look)
-    on = series.last or series.open or Block(0.0, 0.0)
     is_tired = ground is Ground.SOURCE_DOWN and series.errors > rule.consecutive_error_limit
-    return Verdict(
-        decision=decision,
-        ground=ground,
-        canary_total=on.canary.total,
-        canary_failed=on.canary.failed,
-        stable_total=on.stable.total,
-        stable_failed=on.stable.failed,
+    return saying.on(
+        series.last or series.open or saying.NOTHING,
+        look,
+        decision,
+        ground,
         limit=policy.max_error_rate,
-        window_s=on.until_s - on.from_s,
-        source=look.source,
-        look=look.id,
         measurements=series.inconclusive if ground is Ground.INCONCLUSIVE_LIMIT else series.failed,
         is_exhausted=is_tired or (decision is Decision.HOLD and _is_through(rule, series, look)),
     )
 
 
-def _measure(policy: Policy, full: Block, look: Look) -> Measured:
-    if look.source is not SourceState.OK:
-        return Measured.ERROR
+def measure(policy: Policy, full: Block) -> Measured:
+    """Return what the failing parts of both arms say beside the policy's limit; never ERROR."""
     if full.canary.total < policy.min_requests:
         return Measured.INCONCLUSIVE
     if not _is_above(policy, full.canary):
@@ -92,11 +86,9 @@ def _decide(policy: Policy, rule: Limits, evidence: Evidence, look: Look) -> tup
     series = evidence.series
     if series.failed > rule.failure_limit:
         return Decision.FAIL, Ground.FAILURE_LIMIT
-    if look.source is not SourceState.OK:
-        return Decision.HOLD, Ground.SOURCE_DOWN
-    if evidence.judged_s <= policy.warmup_s:
-        return Decision.HOLD, Ground.WARMING_UP
-    seen = (series.last or series.open or Block(0.0, 0.0)).canary.total
+    if ground := saying.unready(policy, evidence, look):
+        return Decision.HOLD, ground
+    seen = (series.last or series.open or saying.NOTHING).canary.total
     if _is_through(rule, series, look):
         return Decision.HOLD, Ground.INCONCLUSIVE_LIMIT if seen else Ground.NO_TRAFFIC
     if series.newest is Measured.GOOD:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.analysis import ceiling, instances, streams
+from controller.analysis import ceiling, instances, saying, streams
 from controller.analysis.counting import Counted
 from controller.analysis.wealth import add_step
 from controller.model.evidence import Evidence, Stream, Without
-from controller.model.look import Look, SourceState
+from controller.model.look import Look
 from controller.model.metric import MetricKind
 from controller.model.plan import Policy
 from controller.model.verdict import Decision, Ground, Verdict
@@ -174,10 +174,8 @@ def _proving_anew(evidence: Evidence) -> Evidence:
 def _decide(policy: Policy, evidence: Evidence, look: Look) -> tuple[Decision, Ground]:
     if evidence.crossed and evidence.rest_crossed:
         return Decision.FAIL, Ground.ODDS
-    if look.source is not SourceState.OK:
-        return Decision.HOLD, Ground.SOURCE_DOWN
-    if evidence.judged_s <= policy.warmup_s:
-        return Decision.HOLD, Ground.WARMING_UP
+    if ground := saying.unready(policy, evidence, look):
+        return Decision.HOLD, ground
     if evidence.blamed:
         return Decision.HOLD, Ground.ONE_BAD_INSTANCE
     if not streams.is_measured(policy, evidence):

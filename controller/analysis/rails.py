@@ -5,6 +5,7 @@ Second part of `engine.judge`. They see what counters cannot: a candidate that d
 
 from __future__ import annotations
 
+from controller.analysis import saying
 from controller.analysis.counting import total_of
 from controller.model.evidence import Block, Evidence
 from controller.model.look import Look
@@ -23,13 +24,14 @@ def rails(policy: Policy, evidence: Evidence, look: Look) -> Verdict | None:
     """Return the FAIL of the first rail that acts, or None."""
     recent = total_of(evidence.recent)
     if evidence.restarts is not None and (look.canary.restarts or 0) > evidence.restarts:
-        return _fail(Ground.CANDIDATE_RESTARTED, recent, None, look)
+        return saying.on(recent, look, Decision.FAIL, Ground.CANDIDATE_RESTARTED)
     if evidence.unready >= UNREADY_LOOKS:
-        return _fail(Ground.CANDIDATE_NOT_READY, recent, None, look)
+        return saying.on(recent, look, Decision.FAIL, Ground.CANDIDATE_NOT_READY)
     if evidence.hanging >= HANGING_LOOKS:
-        return _fail(Ground.CANDIDATE_HANGING, recent, None, look)
+        return saying.on(recent, look, Decision.FAIL, Ground.CANDIDATE_HANGING)
     if not evidence.blamed and _fails_alone(policy, recent):
-        return _fail(Ground.RAIL_FAILING, recent, policy.rail.max_failed, look)
+        limit = policy.rail.max_failed
+        return saying.on(recent, look, Decision.FAIL, Ground.RAIL_FAILING, limit=limit)
     return None
 
 
@@ -40,18 +42,3 @@ def _fails_alone(policy: Policy, recent: Block) -> bool:
         canary.total >= policy.rail.min_requests and canary.failed >= policy.rail.max_failed * canary.total
     )
     return is_over and stable.failed * canary.total * COMMON <= canary.failed * stable.total
-
-
-def _fail(ground: Ground, on: Block, limit: float | None, look: Look) -> Verdict:
-    return Verdict(
-        decision=Decision.FAIL,
-        ground=ground,
-        canary_total=on.canary.total,
-        canary_failed=on.canary.failed,
-        stable_total=on.stable.total,
-        stable_failed=on.stable.failed,
-        limit=limit,
-        window_s=on.until_s - on.from_s,
-        source=look.source,
-        look=look.id,
-    )

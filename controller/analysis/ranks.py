@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.analysis import intervals
+from controller.analysis import intervals, saying
 from controller.analysis.counting import Counted
 from controller.analysis.mann_whitney import Bounds, Direction, Label, Rule, classify
 from controller.model.evidence import Block, Evidence, Measured, Series
@@ -80,13 +80,11 @@ def _decide(policy: Policy, evidence: Evidence, look: Look) -> tuple[Decision, G
     series = evidence.series
     if series.newest is Measured.FAILED:
         return Decision.FAIL, Ground.SHIFTED
-    if look.source is not SourceState.OK:
-        return Decision.HOLD, Ground.SOURCE_DOWN
-    if evidence.judged_s <= policy.warmup_s:
-        return Decision.HOLD, Ground.WARMING_UP
+    if ground := saying.unready(policy, evidence, look):
+        return Decision.HOLD, ground
     if series.newest is Measured.GOOD:
         return Decision.PASS, Ground.NOT_SHIFTED
-    if series.last is None and not (series.open or Block(0.0, 0.0)).canary.total:
+    if series.last is None and not (series.open or saying.NOTHING).canary.total:
         return Decision.HOLD, Ground.NO_TRAFFIC
     is_short = len(series.points) < policy.mann_whitney.fewest
     return Decision.HOLD, Ground.NOT_ENOUGH if is_short else Ground.COLLECTING

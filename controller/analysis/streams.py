@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from controller.analysis import certainty, wealth
 from controller.analysis.wealth import Bet, expected_rate
 from controller.model.evidence import Evidence, Stream
-from controller.model.metric import Metric, MetricKind, RungMargin
+from controller.model.metric import Metric, Need, RungMargin
 from controller.model.plan import Policy
 from controller.model.start import Rung
 from controller.model.verdict import Part
@@ -44,8 +44,8 @@ def borders(policy: Policy, evidence: Evidence, stream: Stream) -> Borders:
     """Return the margins of a stream as the policy writes them."""
     if stream.rung is None:
         return Borders(policy.tolerance.tolerable, policy.tolerance.acceptable)
-    metric = next(one for one in policy.metrics if one.kind is MetricKind.LATENCY)
-    rung = margins_of(metric, evidence.start.rungs[stream.rung])
+    assert policy.latency is not None  # noqa: S101 - no rung has a stream without it
+    rung = margins_of(policy.latency, evidence.start.rungs[stream.rung])
     assert rung is not None  # noqa: S101 - a rung without margins has no stream
     return Borders(rung.tolerable, rung.acceptable)
 
@@ -160,7 +160,7 @@ def least_proved(evidence: Evidence) -> Stream:
 def is_measured(policy: Policy, evidence: Evidence) -> bool:
     """Whether every required metric has a stream."""
     there = {one.metric for one in evidence.streams}
-    return all(one.kind in there for one in policy.metrics if one.need.value == "required")
+    return all(one.kind in there for one in policy.metrics if one.need is Need.REQUIRED)
 
 
 def has_enough(policy: Policy, evidence: Evidence) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from controller.analysis import darkness, split
+from controller.analysis import darkness, saying, split
 from controller.analysis.counting import Counted, total_of
 from controller.model.evidence import Evidence, Pace
 from controller.model.look import Look, SourceState
@@ -62,15 +62,26 @@ def held(policy: Policy, evidence: Evidence, look: Look, verdict: Verdict) -> Ve
     """Return the verdict, or the HOLD that goes before it."""
     if verdict.decision is Decision.FAIL or look.source is not SourceState.OK:
         return verdict
+    ground = _in_the_way(policy, evidence)
+    if ground is None:
+        return verdict
+    is_burn = ground is Ground.SERVICE_BURNING  # which passes by itself, so that no judge gives up on it
+    return saying.on(
+        total_of(evidence.recent),
+        look,
+        Decision.HOLD,
+        ground,
+        limit=policy.burn.limit if is_burn else None,
+        is_exhausted=verdict.is_exhausted and not is_burn,
+    )
+
+
+def _in_the_way(policy: Policy, evidence: Evidence) -> Ground | None:
     if is_burning(policy, evidence.pace):
-        return _hold(Ground.SERVICE_BURNING, evidence, look, policy.burn.limit)
+        return Ground.SERVICE_BURNING
     if darkness.is_dark(evidence.darkness, share=evidence.share, alpha=DARK_ALPHA):
-        dark = _hold(Ground.CANARY_DARK, evidence, look, None)
-        return replace(dark, is_exhausted=verdict.is_exhausted)
-    if split.wrong_side(evidence.split, alpha=SPLIT_ALPHA):
-        wrong = _hold(Ground.SPLIT_MISMATCH, evidence, look, None)
-        return replace(wrong, is_exhausted=verdict.is_exhausted)
-    return verdict
+        return Ground.CANARY_DARK
+    return Ground.SPLIT_MISMATCH if split.wrong_side(evidence.split, alpha=SPLIT_ALPHA) else None
 
 
 def is_burning(policy: Policy, pace: Pace) -> bool:
@@ -111,19 +122,3 @@ def _hangs(policy: Policy, evidence: Evidence, look: Look) -> bool:
 def _divergence(found: float, part: float) -> float:
     rest = 0.0 if found >= 1.0 else (1.0 - found) * math.log((1.0 - found) / (1.0 - part))
     return found * math.log(found / part) + rest
-
-
-def _hold(ground: Ground, evidence: Evidence, look: Look, limit: float | None) -> Verdict:
-    on = total_of(evidence.recent)
-    return Verdict(
-        decision=Decision.HOLD,
-        ground=ground,
-        canary_total=on.canary.total,
-        canary_failed=on.canary.failed,
-        stable_total=on.stable.total,
-        stable_failed=on.stable.failed,
-        limit=limit,
-        window_s=on.until_s - on.from_s,
-        source=look.source,
-        look=look.id,
-    )

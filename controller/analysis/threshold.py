@@ -6,13 +6,12 @@ the canary alone; when stable breaks it as well, the canary is not blamed.
 
 from __future__ import annotations
 
-from controller.analysis import limits
+from controller.analysis import limits, saying
 from controller.analysis.counting import total_of
-from controller.model.evidence import Evidence
-from controller.model.look import Look, SourceState
+from controller.model.evidence import Block, Evidence, Measured
+from controller.model.look import Look
 from controller.model.plan import Policy
 from controller.model.verdict import Decision, Ground, Verdict
-from controller.model.wealth import Tally
 
 
 def threshold(policy: Policy, evidence: Evidence, look: Look) -> Verdict:
@@ -20,36 +19,19 @@ def threshold(policy: Policy, evidence: Evidence, look: Look) -> Verdict:
     if policy.limits is not None:
         return limits.weigh(policy, policy.limits, evidence, look)
     on = total_of(evidence.window)
-    decision, ground = _decide(policy, evidence, look, on.canary, on.stable)
-    return Verdict(
-        decision=decision,
-        ground=ground,
-        canary_total=on.canary.total,
-        canary_failed=on.canary.failed,
-        stable_total=on.stable.total,
-        stable_failed=on.stable.failed,
-        limit=policy.max_error_rate,
-        window_s=on.until_s - on.from_s,
-        source=look.source,
-        look=look.id,
-    )
+    decision, ground = _decide(policy, evidence, look, on)
+    return saying.on(on, look, decision, ground, limit=policy.max_error_rate)
 
 
-def _decide(
-    policy: Policy, evidence: Evidence, look: Look, canary: Tally, stable: Tally
-) -> tuple[Decision, Ground]:
-    if look.source is not SourceState.OK:
-        return Decision.HOLD, Ground.SOURCE_DOWN
-    if evidence.judged_s <= policy.warmup_s:
-        return Decision.HOLD, Ground.WARMING_UP
-    if canary.total < policy.min_requests:
-        return Decision.HOLD, Ground.COLLECTING if canary.total else Ground.NO_TRAFFIC
-    if not _is_above(policy, canary):
-        return Decision.PASS, Ground.WITHIN_LIMIT
-    if stable.total >= policy.min_requests and _is_above(policy, stable):
-        return Decision.HOLD, Ground.STABLE_FAILING_TOO
-    return Decision.FAIL, Ground.ERROR_RATE
-
-
-def _is_above(policy: Policy, arm: Tally) -> bool:
-    return arm.failed > policy.max_error_rate * arm.total
+def _decide(policy: Policy, evidence: Evidence, look: Look, on: Block) -> tuple[Decision, Ground]:
+    if ground := saying.unready(policy, evidence, look):
+        return Decision.HOLD, ground
+    return {
+        Measured.INCONCLUSIVE: (
+            Decision.HOLD,
+            Ground.COLLECTING if on.canary.total else Ground.NO_TRAFFIC,
+        ),
+        Measured.GOOD: (Decision.PASS, Ground.WITHIN_LIMIT),
+        Measured.COMMON: (Decision.HOLD, Ground.STABLE_FAILING_TOO),
+        Measured.FAILED: (Decision.FAIL, Ground.ERROR_RATE),
+    }[limits.measure(policy, on)]

@@ -1,13 +1,36 @@
 """When a step ends by itself: the one rule of the judge's loop, of the simulator and of replay.
 
-Before it: `controller.analysis.engine` gives the verdict. After it: the state machine learns how the step ended. A FAIL
-is not asked about here, because it ends any step at once.
+Before it: `controller.analysis.engine` gives the verdict. After it: the state machine learns how the step ended.
 """
 
 from __future__ import annotations
 
+from controller.model.evidence import StepOrder
+from controller.model.machine import Happening
 from controller.model.plan import Policy, Step
 from controller.model.verdict import Decision, Ground, Verdict
+
+
+def ending(order: StepOrder, verdict: Verdict, step_s: float, *, may_pass: bool) -> Happening | None:
+    """Return how a step ends with this verdict, None while it goes on.
+
+    An open step ends by a FAIL or a person only, or when a person has been waited for too long.
+
+    Args:
+        order: What is held.
+        verdict: The newest one.
+        step_s: Judged time in the step, seconds.
+        may_pass: The share is held, and the proxies have it: a desired share alone passes nothing.
+    """
+    step, policy = order.release.plan.steps[order.step], order.release.policy
+    if verdict.decision is Decision.FAIL:
+        return Happening.STEP_FAILED
+    if order.is_open:
+        is_over = order.is_waiting and has_waited_long(step, policy, step_s)
+        return Happening.STEP_UNDECIDED if is_over else None
+    if may_pass and is_earned(step, verdict, step_s):
+        return Happening.STEP_PASSED
+    return Happening.STEP_UNDECIDED if is_overdue(step, verdict, step_s) else None
 
 
 def is_earned(step: Step, verdict: Verdict, step_s: float) -> bool:

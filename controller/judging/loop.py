@@ -17,7 +17,7 @@ from controller.analysis.engine import begin_step, judge
 from controller.errors import EpochConflict, LeaseHeld, ReleaseClosed, RouterUnavailable, StoreUnavailable
 from controller.judging.alarms import WAITING, Watch
 from controller.judging.clock import Clock
-from controller.judging.ending import has_waited_long, is_earned, is_overdue
+from controller.judging.ending import ending
 from controller.judging.looking import Eye
 from controller.judging.renewals import Holding, Renewals
 from controller.model.evidence import Evidence, StepOrder, StepReport
@@ -153,9 +153,9 @@ class _Run:
             if verdict.decision is Decision.FAIL:
                 return await self._fail(verdict)
             await self._tell(verdict)
-            ending = await self._ending(verdict)
-            if ending is not None:
-                return self._answer(ending, verdict)
+            ended = await self._ended(verdict)
+            if ended is not None:
+                return self._answer(ended, verdict)
             if self.evidence.generation and not await self._hold_lease():
                 return self._answer(Happening.INTERRUPTED, None)
             await self._wait()
@@ -192,20 +192,13 @@ class _Run:
         self.evidence, verdict = judge(release.policy, self.evidence, look)
         return verdict
 
-    async def _ending(self, verdict: Verdict) -> Happening | None:
-        """Return how the step ends at this look, None when it goes on.
-
-        An open step ends by FAIL or a person only, or when a person has been waited for too long.
-        """
-        if self._order.is_open:
-            policy, is_waiting = self._order.release.policy, self._order.is_waiting
-            is_over = is_waiting and has_waited_long(self._step, policy, self.evidence.step_s)
-            return Happening.STEP_UNDECIDED if is_over else None
-        is_due = self._holding is not None and is_earned(self._step, verdict, self.evidence.step_s)
-        if is_due and await self._applied():
-            return Happening.STEP_PASSED
-        is_over = is_overdue(self._step, verdict, self.evidence.step_s)
-        return Happening.STEP_UNDECIDED if is_over else None
+    async def _ended(self, verdict: Verdict) -> Happening | None:
+        """Return how the step ends at this look, None when it goes on."""
+        step_s, is_held = self.evidence.step_s, self._holding is not None
+        found = ending(self._order, verdict, step_s, may_pass=is_held)
+        if found is Happening.STEP_PASSED and not await self._applied():
+            return ending(self._order, verdict, step_s, may_pass=False)
+        return found
 
     async def _applied(self) -> bool:
         """Whether every connected proxy has taken the share: a desired share alone never lets a step pass."""

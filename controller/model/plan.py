@@ -274,6 +274,11 @@ class Policy:
     on_source_down: Fallback = Fallback.WAIT
     longest_wait_s: float = 900.0
 
+    @property
+    def latency(self) -> Metric | None:
+        """How latency is judged; None when it is not."""
+        return next((one for one in self.metrics if one.kind is MetricKind.LATENCY), None)
+
     def __post_init__(self) -> None:
         _finite(self.max_error_rate, 0, 1, "max_error_rate")
         _finite(self.min_requests, 1, 100_000_000, "min_requests")

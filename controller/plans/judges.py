@@ -11,6 +11,7 @@ Kayenta with its usual classifier is `{"judge": "mann_whitney"}`.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -73,23 +74,9 @@ def to_mann_whitney(shape: MannWhitneyShape) -> MannWhitney:
 
 def write_limits(limits: Limits | None) -> dict[str, Any] | None:
     """Return limits in the shape that is read."""
-    if limits is None:
-        return None
-    return {
-        "interval_s": limits.interval_s,
-        "failure_limit": limits.failure_limit,
-        "consecutive": limits.consecutive,
-        "inconclusive_limit": limits.inconclusive_limit,
-        "consecutive_error_limit": limits.consecutive_error_limit,
-    }
+    return None if limits is None else asdict(limits)
 
 
 def write_mann_whitney(rule: MannWhitney) -> dict[str, Any]:
     """Return the setting of the rank-sum judge in the shape that is read."""
-    return {
-        "interval_s": rule.interval_s,
-        "fewest": rule.fewest,
-        "confidence": rule.confidence,
-        "tolerance": rule.tolerance,
-        "allowed_increase": rule.allowed_increase,
-    }
+    return asdict(rule)

@@ -14,7 +14,6 @@ from controller.analysis.beginning import begin, unjudged
 from controller.analysis.engine import begin_step, judge
 from controller.judging.ending import has_waited_long, is_earned, is_overdue
 from controller.model.machine import Event, Happening, Phase, Position, advance
-from controller.model.metric import Metric, MetricKind
 from controller.model.plan import JudgeKind, Policy
 from controller.model.recording import Heading, Recorded, Recording
 from controller.model.release import Outcome
@@ -144,7 +143,7 @@ class _Replay:
 
 def _notes(policy: Policy, heading: Heading) -> tuple[str, ...]:
     """Say where a policy's latency ladder and the bounds at which the looks were counted do not fit together."""
-    metric = _latency(policy)
+    metric = policy.latency
     if metric is None or policy.judge is not JudgeKind.EVIDENCE:
         return ()
     recorded = [one.quantile for one in heading.start.rungs]
@@ -164,12 +163,8 @@ def _notes(policy: Policy, heading: Heading) -> tuple[str, ...]:
     )
 
 
-def _latency(policy: Policy) -> Metric | None:
-    return next((one for one in policy.metrics if one.kind is MetricKind.LATENCY), None)
-
-
 def _ladder(policy: Policy) -> tuple[float, ...]:
-    metric = _latency(policy)
+    metric = policy.latency
     return () if metric is None else tuple(one.quantile for one in metric.ladder)
 
 

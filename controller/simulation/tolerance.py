@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from controller.analysis.ladder import choose_rungs
 from controller.analysis.streams import margins_of
-from controller.model.metric import Metric, MetricKind, Need
+from controller.model.metric import Metric, Need
 from controller.model.plan import JudgeKind, Policy
 from controller.model.wealth import Margin
 from controller.simulation.latency import BOUNDS_S, Latency, Slowness, parts_above
@@ -37,7 +37,7 @@ def is_tolerable(scene: Scene, policy: Policy) -> bool:
 
 
 def _is_slow(scene: Scene, policy: Policy) -> bool:
-    metric = next((one for one in policy.metrics if one.kind is MetricKind.LATENCY), None)
+    metric = policy.latency
     is_judged = metric is not None and metric.need is not Need.ADVISORY and policy.judge is JudgeKind.EVIDENCE
     if metric is None or scene.latency is None or not is_judged:
         return False

@@ -15,7 +15,7 @@ from typing import cast
 
 from controller.analysis.beginning import begin_release
 from controller.analysis.engine import begin_step, judge
-from controller.judging.ending import has_waited_long, is_earned, is_overdue
+from controller.judging.ending import ending
 from controller.model.evidence import Evidence, StepOrder
 from controller.model.lease import ClosureKind
 from controller.model.look import Look
@@ -136,7 +136,7 @@ class _World:
             evidence, verdict = judge(order.release.policy, evidence, look)
             self._evidence = evidence
             self._grounds[verdict.ground] = None
-            happening = _ending(order, verdict, evidence.step_s, is_held=is_held)
+            happening = ending(order, verdict, evidence.step_s, may_pass=is_held)
             if happening is not None:
                 return Event(happening, verdict, reason=_reason(verdict))
             if order.is_open and not order.is_waiting and evidence.step_s >= step.hold_s:
@@ -175,18 +175,6 @@ class _World:
             has_waited=self._has_waited,
             grounds=tuple(self._grounds),
         )
-
-
-def _ending(order: StepOrder, verdict: Verdict, step_s: float, *, is_held: bool) -> Happening | None:
-    step, policy = order.release.plan.steps[order.step], order.release.policy
-    if verdict.decision is Decision.FAIL:
-        return Happening.STEP_FAILED
-    if order.is_open:
-        is_over = order.is_waiting and has_waited_long(step, policy, step_s)
-        return Happening.STEP_UNDECIDED if is_over else None
-    if is_held and is_earned(step, verdict, step_s):
-        return Happening.STEP_PASSED
-    return Happening.STEP_UNDECIDED if is_overdue(step, verdict, step_s) else None
 
 
 def _done(task: Task) -> Event:
