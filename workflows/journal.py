@@ -10,18 +10,17 @@ import asyncio
 from collections.abc import Sequence
 
 from controller.errors import InvalidInput, NotFound, StoreUnavailable
+from controller.model.details import Details, of_release, of_verdict, printable
 from controller.model.notice import Notice
 from controller.model.release import Change, JournalEvent, Outcome, ReleaseOrder, State
 from controller.model.share import EVERYTHING, NOTHING, in_percent
-from controller.model.verdict import Verdict, sentence
+from controller.model.verdict import sentence
 from controller.observability import logger
 from controller.store.port import Store
 from workflows.failures import clip
 from workflows.messages import Ending, Ledger, Note
 
 log = logger(__name__)
-
-Details = dict[str, str | int | float | bool | None]
 
 QUIET = (Outcome.PROMOTED,)
 """Outcomes that nobody is woken for."""
@@ -81,7 +80,7 @@ class Scribe:
             at=at,
             actor=clean(ending.actor),
             correlation_id=ending.order.correlation_id,
-            details={**_numbers(ending.verdict), **ending.facts},
+            details={**of_verdict(ending.verdict), **ending.facts},
         )
         is_promoted = ending.outcome is Outcome.PROMOTED
         change = Change(
@@ -127,7 +126,7 @@ class Scribe:
 
 def line(order: ReleaseOrder, note: Note) -> JournalEvent:
     """Return the journal event of one line."""
-    details: Details = {"step": note.step, **_numbers(note.verdict)}
+    details: Details = {"step": note.step, **of_verdict(note.verdict)}
     if note.share is not None:
         details["share_basis_points"] = int(note.share)
     return JournalEvent(
@@ -147,13 +146,9 @@ def notice(ending: Ending, channel: str, reason: str, at: float) -> Notice:
     order = ending.order
     done = ending.outcome.value.replace("_", " ")
     details: Details = {
-        "target": order.target.name,
-        "environment": order.target.environment,
-        "version": order.version,
-        "stable": order.target.stable,
+        **of_release(order),
         "actor": clean(ending.actor),
-        "correlation_id": order.correlation_id,
-        **_numbers(ending.verdict),
+        **of_verdict(ending.verdict),
         **ending.facts,
     }
     return Notice(
@@ -170,7 +165,7 @@ def notice(ending: Ending, channel: str, reason: str, at: float) -> Notice:
 
 def clean(text: str) -> str:
     """Return a text that every ledger can keep: clipped, without NUL and half surrogate pairs."""
-    return clip(text.encode("utf-8", "replace").decode().replace("\0", ""))
+    return clip(printable(text))
 
 
 def _change(note: Note) -> Change:
@@ -199,33 +194,6 @@ def _text(order: ReleaseOrder, note: Note) -> str:
         "drained": f"the version that lost is out of traffic{because}",
     }
     return words.get(note.kind, f"{note.kind}{because}")
-
-
-def _numbers(verdict: Verdict | None) -> Details:
-    if verdict is None:
-        return {}
-    return {
-        "decision": verdict.decision.value,
-        "ground": verdict.ground.value,
-        "canary_total": verdict.canary_total,
-        "canary_failed": verdict.canary_failed,
-        "stable_total": verdict.stable_total,
-        "stable_failed": verdict.stable_failed,
-        "limit": verdict.limit,
-        "window_s": verdict.window_s,
-        "odds": verdict.odds,
-        "proof": verdict.proof,
-        "metric": verdict.metric,
-        "slower_than_s": verdict.slower_than_s,
-        "instance": clean(verdict.instance) or None,
-        **_parts(verdict),
-    }
-
-
-def _parts(verdict: Verdict) -> Details:
-    """Return what each metric says, flat: details hold no nested values."""
-    odds: Details = {f"odds of {one.metric}": one.odds for one in verdict.parts}
-    return odds | {f"part of {one.metric}": one.part for one in verdict.parts}
 
 
 def _success(ending: Ending) -> str:

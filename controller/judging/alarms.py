@@ -7,11 +7,13 @@ workflow, not here.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controller.errors import InvalidInput, NotFound, StoreUnavailable
 from controller.judging.clock import Clock
+from controller.model.details import of_release, of_verdict, printable
 from controller.model.evidence import StepOrder
 from controller.model.notice import Notice
 from controller.model.release import JournalEvent
@@ -24,6 +26,7 @@ log = logger(__name__)
 
 LOOKS = 5
 """So many looks in a row with the same trouble are told."""
+PATIENCE_S = 1.0
 TROUBLES = (
     Ground.CANARY_DARK,
     Ground.SPLIT_MISMATCH,
@@ -56,15 +59,19 @@ class Alarms:
         store: The ledger.
         channels: Names of the channels that are told.
         clock: The judge's clock.
+        patience_s: How long a judge waits for the ledger, seconds of real time: its lease lives for five.
     """
 
-    def __init__(self, *, store: Store, channels: Sequence[str], clock: Clock) -> None:
+    def __init__(
+        self, *, store: Store, channels: Sequence[str], clock: Clock, patience_s: float = PATIENCE_S
+    ) -> None:
         self._store = store
         self._channels = tuple(channels)
         self._clock = clock
+        self._patience_s = patience_s
 
     async def tell(self, order: StepOrder, trouble: str, verdict: Verdict, reason: str) -> None:
-        """Tell a trouble; the same one of a step is written once. A ledger that is away is only logged.
+        """Tell a trouble; the same one of a step is written once. A ledger that is away or hangs is only logged.
 
         Args:
             order: What is held.
@@ -74,7 +81,7 @@ class Alarms:
         """
         release, at = order.release, self._clock.wall_s()
         kind = "waiting" if trouble == WAITING else "held"
-        text = f"{reason}; {_what_next(order)}"
+        text = printable(f"{reason}; {_what_next(order)}")
         event = JournalEvent(
             id=f"{release.id}:{kind}:{trouble}:{order.step}",
             release=release.id,
@@ -82,36 +89,27 @@ class Alarms:
             text=text,
             at=at,
             correlation_id=release.correlation_id,
-            details={"step": order.step, "ground": verdict.ground.value, "instance": verdict.instance},
+            details={"step": order.step, **of_verdict(verdict)},
         )
-        notices = [self._notice(order, kind, trouble, channel, text, at) for channel in self._channels]
+        share = int(release.plan.steps[order.step].share)
+        notices = [
+            Notice(
+                id=f"{release.id}.{trouble}.{order.step}",
+                channel=channel,
+                kind=f"release.{kind}",
+                release=release.id,
+                title=f"{release.target.name} {release.version}: {trouble.replace('_', ' ')}",
+                text=text,
+                at=at,
+                details={**of_release(release), **event.details, "share_basis_points": share},
+            )
+            for channel in self._channels
+        ]
         try:
-            await self._store.record(event, None, notices)
-        except (StoreUnavailable, NotFound, InvalidInput) as error:
-            log.warning("alarm_not_kept", release=release.id, trouble=trouble, reason=error.message)
-
-    def _notice(
-        self, order: StepOrder, kind: str, trouble: str, channel: str, text: str, at: float
-    ) -> Notice:
-        release = order.release
-        return Notice(
-            id=f"{release.id}.{trouble}.{order.step}",
-            channel=channel,
-            kind=f"release.{kind}",
-            release=release.id,
-            title=f"{release.target.name} {release.version}: {trouble.replace('_', ' ')}",
-            text=text,
-            at=at,
-            details={
-                "target": release.target.name,
-                "environment": release.target.environment,
-                "version": release.version,
-                "stable": release.target.stable,
-                "correlation_id": release.correlation_id,
-                "step": order.step,
-                "share_basis_points": int(release.plan.steps[order.step].share),
-            },
-        )
+            async with asyncio.timeout(self._patience_s):
+                await self._store.record(event, None, notices)
+        except (StoreUnavailable, NotFound, InvalidInput, TimeoutError) as error:
+            log.warning("alarm_not_kept", release=release.id, trouble=trouble, reason=str(error))
 
 
 def _what_next(order: StepOrder) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,7 +11,8 @@ import pytest
 from controller.judging.alarms import LOOKS, WAITING, Alarms, Watch
 from controller.model.evidence import StepReport
 from controller.model.machine import Happening
-from controller.model.release import Command, CommandKind
+from controller.model.notice import Notice
+from controller.model.release import Change, Command, CommandKind, JournalEvent
 from controller.model.verdict import Decision, Ground, Verdict
 from controller.store.memory import MemoryStore
 from tests.controller.judging.judging_world import POLICY, VirtualClock, World, order
@@ -73,6 +74,38 @@ async def test_a_ledger_that_is_away_is_not_the_judges_trouble() -> None:
 
     store.is_down = True
     await alarms.tell(order(), WAITING, held(Ground.COLLECTING), "no ledger")
+
+
+class HungStore(MemoryStore):
+    """A ledger whose disk never answers."""
+
+    async def record(
+        self, event: JournalEvent, change: Change | None = None, notices: Sequence[Notice] = ()
+    ) -> int:
+        never: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        return await never
+
+
+async def test_a_ledger_that_hangs_holds_no_judge_up() -> None:
+    """The judge has a lease to renew: it goes on without the alarm."""
+    alarms = Alarms(store=HungStore(), channels=["ops"], clock=VirtualClock(), patience_s=0.01)
+
+    await asyncio.wait_for(alarms.tell(order(), WAITING, held(Ground.COLLECTING), "hung"), timeout=5)
+
+
+async def test_an_alarm_carries_the_numbers_of_its_verdict() -> None:
+    """As the alert of the end does: what, where, and both arms' counts."""
+    store = await ledger()
+    verdict = Verdict(
+        Decision.HOLD, Ground.ONE_BAD_INSTANCE, 21, 4, 400, 2, odds=640.0, instance="10.0.0.7:80"
+    )
+    await Alarms(store=store, channels=["ops"], clock=VirtualClock()).tell(
+        order(), "one_bad_instance", verdict, "r"
+    )
+
+    ((notice, _),) = await store.notices("rel-1")
+    wanted = {"target": "catalog", "instance": "10.0.0.7:80", "canary_failed": 4, "odds": 640.0, "step": 0}
+    assert {name: notice.details[name] for name in wanted} == wanted
 
 
 async def test_a_judge_tells_of_a_source_that_is_down(world: World) -> None:
