@@ -33,6 +33,7 @@ async def test_a_refusal_keeps_the_last_good_and_is_said(edge: Edge) -> None:
         keeper = Keeper(plane=plane, book=Book.open(IN_MEMORY), boot_clock=boot_clock, wall_clock=time.time)
         await keeper.start()
         await keeper.declare(shop(v1, v2))
+        edge.has_default_limits = True
         edge.start()
         await applied(keeper, KEY)
         await keeper.grant(asking(share=10_000, term_s=30.0))
@@ -53,5 +54,5 @@ async def test_a_refusal_keeps_the_last_good_and_is_said(edge: Edge) -> None:
 
 
 def _refused(target: Target) -> Target:
-    """Return a target that passes our own checks and not Envoy's: its expression for a cookie is too large."""
+    """Return a target that is fine with our bootstrap: its expression for a cookie is too large for Envoy's default limit."""
     return replace(target, matches=(Match(cookies={"group": "x" * 199}),))
