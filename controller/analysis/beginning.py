@@ -50,7 +50,7 @@ def start_of(plan: Plan, policy: Policy, history: History, *, largest_group: int
         plan_s=max(sum(step.hold_s for step in plan.steps), LEAST_PLAN_S),
         steps=len(plan.steps),
         prior=min(prior_rate(history), HIGHEST_PRIOR),
-        luck=luck_of((*history.instances, *history.earlier)),
+        luck=luck_of((*history.instances, *history.earlier), history.minutes),
         temper=max(float(largest_group or 1), min(dispersion(history.minutes), HIGHEST_TEMPER)),
         rungs=_rungs(policy, history),
     )

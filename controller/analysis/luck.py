@@ -22,7 +22,7 @@ Tested by tests/controller/analysis/test_luck.py: reference values, exact t quan
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from statistics import NormalDist
 
@@ -37,29 +37,54 @@ SURELY_FAILED = 5
 FEWEST_EXPANDED = 7
 """Degrees of freedom from which the expansion of the t quantile is used: its error is 0.4 % there at a tail of 1/800,
 1.6 % at 1/10 000, both on the low side."""
+BLOCK = 10
+"""Minutes over which the luck of an instance is taken to last, where it does not last for ever."""
 LARGEST_LOG = 20.0
 """No margin is that wide; it keeps one degree of freedom (t = 255) from running over the floats."""
 HALVINGS = 60
 
 
-def luck_of(instances: Sequence[Tally]) -> Luck:
+def luck_of(instances: Sequence[Tally], minutes: Sequence[Sequence[Tally]] = ()) -> Luck:
     """Measure how unlike instances are; fewer than two that say anything give no luck.
+
+    Luck that changes averages out over an hour, and a step is shorter. So the spread is measured within blocks of ten
+    minutes as well, and the larger one counts; that of blocks only where it is surely there, because few failures a
+    block would make like instances seem unlike.
 
     Args:
         instances: Each with all that is remembered of it; those without requests are left out.
+        minutes: The newest of them minute by minute, as in `History.minutes`.
     """
     told = _telling(instances)
     if len(told) < 2:
         return Luck()
-    degrees = len(told) - 1
-    logs = [math.log((one.failed + 0.5) / (one.total + 0.5)) for one in told]
-    noise = sum(1 / (one.failed + 0.5) for one in told) / len(told)
-    middle = sum(logs) / len(logs)
-    variance = sum((each - middle) ** 2 for each in logs) / degrees
+    blocks = [_telling(block) for block in _blocks(minutes)]
+    spread, _ = _spread([told])
+    changing, is_sure = _spread([block for block in blocks if len(block) > 1])
+    return Luck(tau=math.sqrt(max(spread, changing if is_sure else 0.0)), degrees=len(told) - 1)
+
+
+def _blocks(minutes: Sequence[Sequence[Tally]]) -> Iterator[list[Tally]]:
+    for first in range(0, len(minutes), BLOCK):
+        columns = zip(*minutes[first : first + BLOCK], strict=True)
+        yield [sum(column, Tally()) for column in columns]
+
+
+def _spread(groups: Sequence[Sequence[Tally]]) -> tuple[float, bool]:
+    """Return the variance of log failing rates within groups beyond counting noise, and whether it is surely there."""
+    degrees = sum(len(group) - 1 for group in groups)
+    if degrees < 1:
+        return 0.0, False
+    variance = noise = 0.0
+    for group in groups:
+        logs = [math.log((one.failed + 0.5) / (one.total + 0.5)) for one in group]
+        middle = sum(logs) / len(logs)
+        variance += sum((each - middle) ** 2 for each in logs) / degrees
+        noise += (len(group) - 1) / degrees * sum(1 / (one.failed + 0.5) for one in group) / len(group)
     excess = max(variance - noise, 0.0)
-    if excess > 2 * noise * math.sqrt(2 / degrees):
-        excess = max(excess, variance / 4)  # surely unlike: the noise must not take most of it away
-    return Luck(tau=math.sqrt(excess), degrees=degrees)
+    if excess <= 2 * noise * math.sqrt(2 / degrees):
+        return excess, False
+    return max(excess, variance / 4), True  # surely unlike: the noise must not take most of it away
 
 
 @lru_cache(maxsize=4096)

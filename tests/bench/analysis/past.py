@@ -16,6 +16,8 @@ from tests.bench.analysis.worlds import Family
 
 BLOCKS, BLOCK_S = 60, 60.0
 HOUR_S = BLOCKS * BLOCK_S
+LUCK_BLOCK = 10
+"""Minutes of one block in which instances are compared; also over the whole hour."""
 GENERATIONS = 5
 """Earlier versions whose instances are remembered for the luck margin."""
 SAFETY = 1.15
@@ -49,7 +51,7 @@ def look_back(
     return Past(
         prior=np.clip((x + 0.5) / (n + 1.0), 1e-6, 0.5),
         phi=gated_dispersion(total, failed),
-        tau=spread(everyone, max(hour, 1.0)),
+        tau=luck_spread(everyone, hour, failed, load),
         instances=everyone.shape[1],
     )
 
@@ -77,16 +79,46 @@ def gated_dispersion(total: Ints, failed: Ints) -> Floats:
     return np.where((df > 0) & (phi > gate), SAFETY * phi, 1.0)
 
 
-def spread(failed: Ints, n: float) -> Floats:
-    """Return tau: how much the log rates of instances differ beyond counting noise, (replications,)."""
-    h = failed.shape[1]
+def luck_spread(everyone: Ints, hour: float, failed: Ints, load: float) -> Floats:
+    """Return tau over the hour, or within blocks of ten minutes where that is larger and surely there.
+
+    Args:
+        everyone: Failures of each remembered instance, (replications, instances).
+        hour: Requests of one in the hour.
+        failed: Failures of today's, (replications, minutes, instances).
+        load: Requests of one in a minute.
+    """
+    tau, _ = spread(everyone[:, None, :], max(hour, 1.0))
+    blocks = failed.reshape(len(failed), -1, LUCK_BLOCK, failed.shape[2]).sum(axis=2)
+    changing, is_sure = spread(blocks, max(load * LUCK_BLOCK, 1.0))
+    return np.where(is_sure, np.maximum(tau, changing), tau)
+
+
+def spread(failed: Ints, n: float) -> tuple[Floats, Floats]:
+    """Return tau, how much the log rates of instances differ beyond counting noise, and whether it surely does.
+
+    As `controller.analysis.luck` has it: an instance that could be expected to show less than one failure in a block
+    says nothing there, unless it failed five times.
+
+    Args:
+        failed: (replications, blocks, instances); instances are compared within a block.
+        n: Requests of one instance in one block.
+    """
+    told = (failed.sum(axis=2, keepdims=True) / failed.shape[2] >= 1.0) | (failed >= 5)
+    each = told.sum(axis=2)
+    told &= (each > 1)[:, :, None]
+    each = np.where(each > 1, each, 1)
+    degrees = (each - 1).sum(axis=1)
     y = np.log((failed + 0.5) / (n + 0.5))
-    noise = (1 / (failed + 0.5)).mean(axis=1)
-    variance = y.var(axis=1, ddof=1)
-    surely = variance - noise > 2 * noise * math.sqrt(2 / (h - 1))
+    middle = (y * told).sum(axis=2) / each
+    squares = ((y - middle[:, :, None]) ** 2 * told).sum(axis=2)
+    noises = (told / (failed + 0.5)).sum(axis=2) / each * (each - 1)
+    variance = squares.sum(axis=1) / np.maximum(degrees, 1)
+    noise = noises.sum(axis=1) / np.maximum(degrees, 1)
+    surely = variance - noise > 2 * noise * np.sqrt(2 / np.maximum(degrees, 1))
     excess = np.maximum(variance - noise, 0.0)
-    tau: Floats = np.sqrt(np.where(surely, np.maximum(excess, variance / 4), excess))
-    return tau
+    tau: Floats = np.sqrt(np.where(surely, np.maximum(excess, variance / 4), excess)) * (degrees > 0)
+    return tau, surely & (degrees > 0)
 
 
 def t_quantile(z: float, d: int) -> float:

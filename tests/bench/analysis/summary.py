@@ -36,13 +36,6 @@ from tests.bench.analysis.shapes import Ladder
 
 REASONS: Sequence[tuple[str, str]] = (
     (
-        "null/unlike instances whose luck lasts 10 min/*",
-        "The margin of luck is learned from an hour, over which luck that lasts ten minutes averages out: the spread"
-        " looks half as large as it is. Tried with fresh luck, 1 000 releases: spread measured in blocks of ten minutes"
-        " 3.6 -> 0.4 %, at no cost where luck stays (5x and 20 % errors at sd 0.25: the same 17 and 4 s). It needs a"
-        " history in such blocks.",
-    ),
-    (
         "fault/+20 %/1000 rps/5.00%",
         "30 canary requests a second, of which 1.5 fail anyway: the mean is 3.7 s beside the clairvoyant's 2.5 s. Tried"
         " afterwards, not taken: a cap of 4 nats (one metric 3 s, two metrics 4 s) and of 5 (3 s; one look"

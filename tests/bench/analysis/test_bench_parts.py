@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from controller.analysis.luck import luck_of
+from controller.model.wealth import Tally
 from tests.bench.analysis import fleets, past, peers, worlds
 from tests.bench.analysis.cells import IDENTICAL, NULLS, REPORTED_LADDER, Cell, all_cells
 from tests.bench.analysis.chances import at_least, lower, upper
@@ -25,8 +27,22 @@ def steady(nb: int, xb: int, nc: int, xc: int) -> Counts:
 
 def test_reference_values_of_the_spread_between_instances() -> None:
     """Ten instances with 3 600 requests each give 0.386735; six that differ by luck alone give 0."""
-    assert past.spread(HOUR, 3600)[0] == pytest.approx(0.386735, abs=1e-6)
-    assert past.spread(np.array([[20, 21, 19, 22, 18, 20]]), 3600)[0] == 0
+    assert past.spread(HOUR[:, None, :], 3600)[0][0] == pytest.approx(0.386735, abs=1e-6)
+    assert past.spread(np.array([[[20, 21, 19, 22, 18, 20]]]), 3600)[0][0] == 0
+
+
+def test_the_spread_in_blocks_equals_the_products() -> None:
+    """An hour of twelve instances whose luck changes every ten minutes, also where instances show few failures."""
+    rng = np.random.default_rng(7)
+    for rate in (0.3, 3.0, 40.0):
+        luck = np.exp(0.4 * rng.normal(size=(6, 12))).repeat(10, axis=0)
+        failed = rng.poisson(rate * luck)
+        mine = past.luck_spread(failed.sum(axis=0)[None, :], 60_000, failed[None], 1000)
+
+        minutes = [[Tally(1000, int(x)) for x in row] for row in failed]
+        product = luck_of([sum(column, Tally()) for column in zip(*minutes, strict=True)], minutes)
+
+        assert mine[0] == pytest.approx(product.tau, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +53,7 @@ def test_reference_values_of_the_margin_of_luck(
     canary: int, stable: int, tail: float, expected: float
 ) -> None:
     """The margin for those ten instances."""
-    rho = past.luck_margin(past.spread(HOUR, 3600), 10, canary, stable, tail)
+    rho = past.luck_margin(past.spread(HOUR[:, None, :], 3600)[0], 10, canary, stable, tail)
 
     assert rho[0] == pytest.approx(expected, rel=1e-4)
 

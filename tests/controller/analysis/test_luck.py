@@ -124,6 +124,37 @@ def test_a_spread_is_measured_through_counting_noise() -> None:
     assert 0.4 < found[50] < 0.55
 
 
+def test_luck_that_changes_within_the_hour_is_seen() -> None:
+    """Thirty fleets of ten with a spread of 0.4, drawn anew every ten minutes: the hour shows half of it, blocks show it."""
+    rng, found = random.Random(6), []
+    for _ in range(30):
+        minutes: list[list[Tally]] = []
+        for _ in range(6):
+            lots = [math.exp(rng.gauss(0, 0.4)) for _ in range(10)]
+            minutes += [
+                [Tally(1000, max(round(rng.gauss(20 * one, math.sqrt(20 * one))), 0)) for one in lots]
+                for _ in range(10)
+            ]
+        hour = [sum(column, Tally()) for column in zip(*minutes, strict=True)]
+        found.append((luck_of(hour).tau, luck_of(hour, minutes).tau))
+
+    assert sum(hour for hour, _ in found) / 30 < 0.25
+    assert 0.35 < sum(blocks for _, blocks in found) / 30 < 0.45
+
+
+def test_blocks_of_a_fleet_of_like_instances_add_no_luck() -> None:
+    """100 times twenty minutes of six without spread, ten failures a block: blocks seldom say more than the whole."""
+    rng, more = random.Random(8), 0
+    for _ in range(100):
+        minutes = [
+            [Tally(100, sum(rng.random() < 0.01 for _ in range(100))) for _ in range(6)] for _ in range(20)
+        ]
+        whole = [sum(column, Tally()) for column in zip(*minutes, strict=True)]
+        more += luck_of(whole, minutes).tau > luck_of(whole).tau
+
+    assert more <= 5
+
+
 def test_good_groups_are_seldom_beyond_the_margin_where_failures_are_many() -> None:
     """400 fleets of ten with a spread of 0.3 and 300 failures each: at a tail of 5 % at most 5 % of new pairs are beyond."""
     rng, beyond = random.Random(5), 0
