@@ -110,11 +110,6 @@ class Keeper(LeaseKeeper):
 
     async def tick(self) -> None:
         """End lapsed leases, renew at the proxies, write what is behind. Waits neither for a proxy nor for the disk."""
-        if self._held.leases and self._plane.has_lapsed():
-            log.warning("leases_lost_at_proxy", targets=sorted(self._held.leases))
-            self.counts["ended"] += len(self._held.leases)
-            self._held.leases.clear()
-            self._background.spawn(self._push())
         if self._drop_lapsed():
             self._background.spawn(self._push())
         await self._plane.renew()
@@ -137,6 +132,11 @@ class Keeper(LeaseKeeper):
     def nodes(self) -> tuple[Node, ...]:
         """Every connected proxy."""
         return self._plane.nodes()
+
+    @property
+    def proxy_events(self) -> Mapping[str, int]:
+        """What happened at the proxies since the start, by `PROXY_EVENTS`."""
+        return self._plane.events()
 
     @property
     def answering(self) -> Mapping[str, bool]:

@@ -26,6 +26,9 @@ from controller.model.share import basis_points
 from controller.model.target import Target, TargetKey
 from controller.model.verdict import Verdict
 
+PROXY_EVENTS = ("lapsed",)
+"""What `DataPlane.events` counts: proxies that had no shares though a lease was live."""
+
 
 class LeaseKeeper(ABC):
     """Keeps targets, leases, epochs and closed releases; the only writer of shares.
@@ -193,18 +196,20 @@ class DataPlane(ABC):
 
     @abstractmethod
     async def renew(self) -> None:
-        """Extend the life of what was pushed, where the plane expires by itself. Never grants anything."""
+        """Extend the life of what was pushed, where the plane expires by itself. Never grants anything.
 
-    def has_lapsed(self) -> bool:
-        """Whether a proxy let go of what was pushed because it was not renewed in time. Never blocks.
-
-        The keeper then ends the leases: what lapsed anywhere is only granted again with a new epoch.
+        A proxy that let go of its shares while a lease is live is named in the log, counted (`Node.lapses`, `events`),
+        shown as not acknowledged, and sent them again from `shares`, all within 2 s. No lease ends by it: what is sent
+        is bounded by the deadlines, and one proxy must not end everybody's.
         """
-        return False
 
     @abstractmethod
     def nodes(self) -> tuple[Node, ...]:
         """Return every connected proxy. Never blocks."""
+
+    def events(self) -> Mapping[str, int]:
+        """Count what happened at the proxies since the start, by `PROXY_EVENTS`. Never blocks."""
+        return {}
 
     def answering(self) -> Mapping[str, bool]:
         """Say of each proxy whose counts are read, by its name, whether it told them the last time. Never blocks."""

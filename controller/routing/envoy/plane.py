@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from controller.errors import DataPlaneRefused
@@ -18,7 +19,8 @@ from controller.model.target import Target, TargetKey
 from controller.routing.envoy.admin import CounterReader
 from controller.routing.envoy.bootfile import BootFiles
 from controller.routing.envoy.layer import layer
-from controller.routing.envoy.session import Wanted
+from controller.routing.envoy.runtime import RuntimeWatch
+from controller.routing.envoy.session import Session, Wanted
 from controller.routing.envoy.snapshot import Builder, missing_clusters
 from controller.routing.envoy.xds import XdsServer
 from controller.routing.port import DataPlane, PlaneCapabilities, Shares
@@ -26,6 +28,8 @@ from controller.routing.shelf import Shelf
 
 ACKNOWLEDGE_WITHIN_S = 2.0
 """Longest wait for the proxies in a declaration or a push."""
+RENEW_EVERY_S = 1.0
+"""Longest pause between two renewals, however long a layer lives: a refused one is how a lapse is noticed."""
 CAPABILITIES = PlaneCapabilities(acknowledges=True, expires=True, counts=True, finest_share=1)
 
 
@@ -65,6 +69,9 @@ class EnvoyPlane(DataPlane):
         shelf = None if history is None else Shelf(history)
         sockets = (admin_socket, *more_admin_sockets)
         self._reader = CounterReader(sockets=sockets, clock=time.monotonic, shelf=shelf)
+        self._watch = RuntimeWatch(
+            sockets=sockets, roster=self._xds.roster, wanted=self._wanted, wake=self._xds.wake
+        )
 
     async def start(self, shares: Callable[[], Mapping[TargetKey, Shares]]) -> None:
         """Listen for Envoys and begin to read counters."""
@@ -73,6 +80,7 @@ class EnvoyPlane(DataPlane):
             self._expects_until_s = _now_s() + self._layer_ttl_s
         await self._xds.start()
         self._reader.start()
+        self._watch.start()
 
     async def declare(self, targets: Sequence[Target]) -> None:
         """Replace the set of targets; a refused one is taken back, and what was good before is served again."""
@@ -106,19 +114,27 @@ class EnvoyPlane(DataPlane):
         await self._settled(expects=_now_s() < self._expects_until_s)
 
     async def renew(self) -> None:
-        """Extend the layer's life at every Envoy, at most each quarter of it; more calls do nothing."""
+        """Extend the layer's life at every Envoy, at most each quarter of it; more calls do nothing.
+
+        An Envoy that has let go of it refuses, is said to have lapsed, and gets the whole layer again.
+        """
         now_s = _now_s()
-        if now_s - self._renewed_at_s >= self._layer_ttl_s / 4:
+        if now_s - self._renewed_at_s >= min(self._layer_ttl_s / 4, RENEW_EVERY_S):
             self._renewed_at_s = now_s
             self._xds.wake(renew=True)
 
-    def has_lapsed(self) -> bool:
-        """Whether an Envoy refused a renewal because it had let go of the layer, and got no new one since."""
-        return any(session.has_lost_layer for session in self._xds.sessions())
-
     def nodes(self) -> tuple[Node, ...]:
         """Return every connected Envoy."""
-        return tuple(session.as_node() for session in self._xds.sessions())
+        return tuple(map(self._node, self._xds.sessions()))
+
+    def _node(self, session: Session) -> Node:
+        node = replace(session.as_node(), lapses=self._xds.roster.lapses[session.node])
+        doubt = self._watch.doubts.get(session.node, "")
+        return replace(node, acknowledged=False, refusal=node.refusal or doubt) if doubt else node
+
+    def events(self) -> Mapping[str, int]:
+        """Count what happened at the Envoys since the start."""
+        return self._xds.roster.events
 
     def answering(self) -> Mapping[str, bool]:
         """Say by admin socket whether its Envoy told its counts the last time it was asked."""
@@ -138,6 +154,7 @@ class EnvoyPlane(DataPlane):
 
     async def aclose(self) -> None:
         """Stop serving; Envoys return to stable when the layer's time is up."""
+        await self._watch.aclose()
         await self._reader.aclose()
         await self._xds.aclose()
 

@@ -17,6 +17,7 @@ from operator import is_
 
 from controller.model.lease import Node
 from controller.observability import logger
+from controller.routing.envoy.lapse import CAME_WITHOUT, RAN_OUT, Grip
 from controller.routing.envoy.proto import discovery_pb2
 from controller.routing.envoy.resources import (
     CLUSTERS,
@@ -31,7 +32,6 @@ from controller.routing.envoy.snapshot import Snapshot
 EVERYTHING = (CLUSTERS, HOSTS)
 """Types of which Envoy asks for all there are, by a first question without a name."""
 LONGEST_REFUSAL = 500
-LOST = "the layer ran out at the proxy before it was renewed"
 
 log = logger(__name__)
 
@@ -126,9 +126,12 @@ class Session:
 
     Args:
         wanted: Returns what every proxy should have at this moment.
+        on_lapse: Told of each loss of the layer: by which node, and why.
     """
 
-    def __init__(self, wanted: Callable[[], Wanted]) -> None:
+    def __init__(
+        self, wanted: Callable[[], Wanted], on_lapse: Callable[[str, str], None] = lambda node, why: None
+    ) -> None:
         self._wanted = wanted
         self._nonces = count(1)
         self._channels = {kind: _Channel() for kind in (RUNTIME, CLUSTERS, ENDPOINTS, HOSTS)}
@@ -137,8 +140,7 @@ class Session:
         self._known: dict[tuple[str, ...], tuple[tuple[int, ...], tuple[object, ...], bool]] = {}
         """Answers by question and types, each with what it was computed from: most messages change one type of four."""
         self.node = ""
-        self.has_lost_layer = False
-        """Envoy refused a renewal: it had dropped the layer before. Cleared by the next full layer."""
+        self.grip = Grip(lambda why: on_lapse(self.node, why))
 
     def receive(self, request: discovery_pb2.DeltaRequest) -> None:
         """Take one request: subscriptions, an acceptance or a refusal. Unknown types and stale nonces are ignored."""
@@ -162,6 +164,8 @@ class Session:
             if request.type_url != RUNTIME:
                 # A layer may have lapsed since Envoy noted its version, so it is always sent again.
                 channel.sent.update(request.initial_resource_versions)
+            elif self.grip.had and LAYER not in request.initial_resource_versions:
+                self.lose(CAME_WITHOUT)
         for name in request.resource_names_subscribe:
             if name not in request.initial_resource_versions:
                 # Asking again for a name means: send it again, whatever we believe.
@@ -180,14 +184,34 @@ class Session:
         if not request.HasField("error_detail"):
             if not is_renewal:
                 channel.accept(versions)
+                if request.type_url == RUNTIME:
+                    self.grip.accepted()
             return
         text = request.error_detail.message[:LONGEST_REFUSAL]
         if is_renewal:
-            self.has_lost_layer = True
-            log.warning("layer_lost_at_proxy", node=self.node)
+            self.lose(RAN_OUT)
             return
         channel.refuse(versions, text)
         log.error("configuration_refused", node=self.node, type=request.type_url, detail=text)
+
+    def lose(self, why: str) -> None:
+        """Take in that Envoy has no shares; while a lease is live, the layer goes out again."""
+        if self.grip.lose(why, is_due=not self._wanted().layer_is_empty):
+            self.send_again()
+
+    def send_again(self) -> None:
+        """Let the whole layer go out once more."""
+        self._channels[RUNTIME].forget(LAYER)
+        self._channels[RUNTIME].revision += 1
+
+    def exchange(self) -> tuple[int, str] | None:
+        """Name the state of the layer's exchange: the same before and after a look at Envoy, nothing moved in between.
+
+        None while something is on its way: then nobody can say what Envoy should have.
+        """
+        channel, version = self._channels[RUNTIME], self._wanted().layer.version
+        is_quiet = not channel.pending and channel.held.get(LAYER) == version
+        return (channel.revision, version) if is_quiet else None
 
     def renew(self) -> None:
         """Let the next response extend the layer's life, if there is a layer to extend."""
@@ -209,7 +233,7 @@ class Session:
         if not channel.takes(LAYER):
             return None
         is_new = channel.sent.get(LAYER) != wanted.layer.version
-        if not is_new and (not self._is_renewal_due or wanted.layer_is_empty or self.has_lost_layer):
+        if not is_new and (not self._is_renewal_due or wanted.layer_is_empty):
             return None
         resource = discovery_pb2.Resource(name=LAYER, version=wanted.layer.version)
         if not wanted.layer_is_empty:
@@ -218,7 +242,7 @@ class Session:
         if is_new:
             # Only this path has a body, and only a body can grant.
             resource.resource.CopyFrom(wanted.layer.body)
-            self.has_lost_layer = False
+            self.grip.sent(is_of_shares=not wanted.layer_is_empty)
             channel.sent[LAYER] = wanted.layer.version
             channel.asked.discard(LAYER)
         response = self._response(RUNTIME, {LAYER: wanted.layer.version}, [resource])
@@ -328,7 +352,7 @@ class Session:
 
     def as_node(self) -> Node:
         """Say how this Envoy stands."""
-        refusal = LOST if self.has_lost_layer else next(iter(self.refusals()), "")
+        refusal = self.grip.lapse or next(iter(self.refusals()), "")
         return Node(id=self.node, acknowledged=not refusal and self.is_settled(), refusal=refusal)
 
 

@@ -13,16 +13,14 @@ from pathlib import Path
 import grpc
 import grpc.aio
 
-from controller.observability import logger
 from controller.routing.envoy.proto import discovery_pb2
+from controller.routing.envoy.roster import Roster
 from controller.routing.envoy.session import Session, Wanted
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 PING_AFTER_MS = 3_000
 PING_WITHIN_MS = 3_000
 """A frozen Envoy is dropped after these, so that it does not slow down every push for ever."""
-
-log = logger(__name__)
 
 
 class XdsServer:
@@ -38,6 +36,7 @@ class XdsServer:
         self._socket = socket
         self._wanted = wanted
         self._on_change = on_change
+        self.roster = Roster()
         self._wakes: dict[Session, asyncio.Event] = {}
         self._server: grpc.aio.Server | None = None
 
@@ -78,7 +77,7 @@ class XdsServer:
 
     def sessions(self) -> tuple[Session, ...]:
         """Return the connected Envoys that have said who they are."""
-        return tuple(session for session in self._wakes if session.node)
+        return self.roster.sessions()
 
     def wake(self, *, renew: bool = False) -> None:
         """Let every stream send what is due."""
@@ -92,7 +91,7 @@ class XdsServer:
         requests: AsyncIterator[discovery_pb2.DeltaRequest],
         context: grpc.aio.ServicerContext[discovery_pb2.DeltaRequest, discovery_pb2.DeltaResponse],
     ) -> None:
-        session, wake = Session(self._wanted), asyncio.Event()
+        session, wake = Session(self._wanted, self.roster.lapsed), asyncio.Event()
         self._wakes[session] = wake
         reader = asyncio.create_task(self._read(session, wake, requests))
         try:
@@ -106,7 +105,7 @@ class XdsServer:
             with suppress(asyncio.CancelledError, grpc.RpcError):
                 await reader
             del self._wakes[session]
-            log.info("proxy_disconnected", node=session.node)
+            self.roster.leave(session)
             self._on_change()
 
     async def _read(
@@ -114,10 +113,9 @@ class XdsServer:
     ) -> None:
         try:
             async for request in requests:
-                is_new = not session.node
+                if not session.node and request.node.id:
+                    self.roster.enter(request.node.id, session)
                 session.receive(request)
-                if is_new and session.node:
-                    log.info("proxy_connected", node=session.node)
                 wake.set()
                 self._on_change()
         finally:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from controller.model.lease import Observation
 from controller.model.target import Target, TargetKey
@@ -126,6 +127,7 @@ class Edge:
     Args:
         folder: Short, because unix sockets are in it.
         has_default_limits: It is somebody's own Envoy, whose bootstrap leaves out our raised limits.
+        has_admin_layer: Its runtime can be overridden through the admin interface, which our bootstrap does not allow.
     """
 
     folder: Path
@@ -135,6 +137,7 @@ class Edge:
     node_id: str = "edge-1"
     router: Path | None = None
     has_default_limits: bool = False
+    has_admin_layer: bool = False
 
     @property
     def xds(self) -> Path:
@@ -177,7 +180,9 @@ class Edge:
         boot = self.boot
         boot.refresh()
         if self.has_default_limits:
-            _leave_out_limits(boot.bootstrap)
+            _change_layers(boot.bootstrap, lambda layers: [one for one in layers if one["name"] != "limits"])
+        if self.has_admin_layer:
+            _change_layers(boot.bootstrap, lambda layers: [*layers, {"name": "override", "admin_layer": {}}])
         self.admin.unlink(missing_ok=True)
         with (self.folder / "envoy.log").open("ab") as log:
             self.process = subprocess.Popen(envoy_arguments(boot.bootstrap), stdout=log, stderr=log)
@@ -228,6 +233,17 @@ class Edge:
         await writer.wait_closed()
         return replies
 
+    async def modify_runtime(self, key: str, value: str) -> None:
+        """Override a runtime key through the admin interface; "" takes the override away."""
+        reader, writer = await asyncio.open_unix_connection(str(self.admin))
+        path = f"/runtime_modify?{key}={value}"
+        writer.write(
+            f"POST {path} HTTP/1.1\r\nhost: admin\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode()
+        )
+        answer = await reader.read()
+        writer.close()
+        assert b" 200 " in answer.split(b"\r\n", 1)[0], answer
+
     async def answers(self, status: int, *, host: str = HOST, within_s: float = 10.0) -> Reply:
         """Ask until the port is open and the answer has this status; returns it."""
         async with asyncio.timeout(within_s):
@@ -244,10 +260,9 @@ class Edge:
         return Counter(reply.version for replies in found for reply in replies)
 
 
-def _leave_out_limits(bootstrap: Path) -> None:
+def _change_layers(bootstrap: Path, change: Callable[[list[Any]], list[Any]]) -> None:
     found = json.loads(bootstrap.read_text())
-    layers = found["layered_runtime"]["layers"]
-    layers[:] = [one for one in layers if one["name"] != "limits"]
+    found["layered_runtime"]["layers"] = change(found["layered_runtime"]["layers"])
     bootstrap.write_text(json.dumps(found))
 
 

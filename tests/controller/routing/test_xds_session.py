@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.model.target import Target, TargetKey
+from controller.routing.envoy.lapse import CAME_WITHOUT, RAN_OUT
 from controller.routing.envoy.layer import layer
 from controller.routing.envoy.proto.discovery_pb2 import DeltaRequest, DeltaResponse, ErrorDetail, NodeId
 from controller.routing.envoy.resources import (
@@ -14,7 +15,7 @@ from controller.routing.envoy.resources import (
     LAYER,
     RUNTIME,
 )
-from controller.routing.envoy.session import LOST, Session, Wanted
+from controller.routing.envoy.session import Session, Wanted
 from controller.routing.envoy.snapshot import snapshot
 from controller.routing.port import Shares
 from tests.controller.routing.keeping import KEY, SHOP
@@ -29,7 +30,8 @@ class Wire:
     def __init__(self, *targets: Target) -> None:
         self.targets: tuple[Target, ...] = targets or (SHOP,)
         self.shares: dict[TargetKey, Shares] = {}
-        self.session = Session(self._wanted)
+        self.lapses: list[tuple[str, str]] = []
+        self.session = Session(self._wanted, lambda node, why: self.lapses.append((node, why)))
 
     def _wanted(self) -> Wanted:
         return Wanted(snapshot(self.targets, self.shares), layer(self.shares), not self.shares, 3.0)
@@ -292,23 +294,81 @@ def test_a_renewal_after_the_end_carries_the_end() -> None:
     assert not sent.resources[0].HasField("ttl")
 
 
-def test_a_refused_renewal_means_that_the_layer_ran_out() -> None:
-    """Envoy refuses to extend what it dropped: that is said, not repaired, until the shares change."""
+def _with_a_share(*, have: dict[str, str] | None = None) -> Wire:
     wire = Wire()
-    wire.boot()
     wire.shares[KEY] = Shares("v2", "rel-1", 500)
+    wire.ask(RUNTIME, LAYER, have=have)
+    wire.ask(CLUSTERS)
+    wire.ask(HOSTS)
     wire.settle()
+    return wire
+
+
+def _refuse_a_renewal(wire: Wire) -> None:
     wire.session.renew()
     (renewal,) = wire.drain()
     wire.accept(renewal, refusal="type URL embedded in an individual Any does not match")
 
-    wire.session.renew()
-    assert wire.drain() == []
-    assert (wire.session.has_lost_layer, wire.session.as_node().refusal) == (True, LOST)
 
+def test_a_refused_renewal_means_that_the_layer_ran_out() -> None:
+    """Envoy refuses to extend what it dropped: that is said once, and the layer goes out again with its body."""
+    wire = _with_a_share()
+    _refuse_a_renewal(wire)
+    node = wire.session.as_node()
+
+    (again,) = wire.drain()
+    wire.session.renew()
+    wire.accept(again)
+
+    assert (node.acknowledged, node.refusal) == (False, RAN_OUT)
+    assert again.resources[0].HasField("resource")
+    assert wire.lapses == [("edge-1", RAN_OUT)]
+    assert (wire.session.as_node().acknowledged, wire.session.as_node().refusal) == (True, "")
+
+
+def test_what_is_sent_after_a_lapse_is_what_is_live_then() -> None:
+    """The lease ended between the loss and the next response: what goes out is empty, and nothing comes back."""
+    wire = _with_a_share()
+    _refuse_a_renewal(wire)
     wire.shares.clear()
-    wire.settle()
-    assert (wire.session.has_lost_layer, wire.session.as_node().acknowledged) == (False, True)
+
+    layers = [one for one in wire.settle() if one.type_url == RUNTIME]
+
+    assert [one.resources[0].version for one in layers] == [layer({}).version]
+    assert not layers[0].resources[0].HasField("ttl")
+
+
+def test_a_renewal_that_is_refused_after_the_lease_ended_loses_nothing() -> None:
+    """Without a live lease there is nothing to lose, and nothing is said."""
+    wire = _with_a_share()
+    wire.session.renew()
+    (renewal,) = wire.drain()
+    wire.shares.clear()
+    wire.accept(renewal, refusal="does not match")
+
+    assert wire.lapses == []
+
+
+def test_an_envoy_that_comes_back_without_its_shares_is_named() -> None:
+    """After a cut longer than the layer's life Envoy does not name the layer; one that never had it is no news."""
+    back, new = Wire(), Wire()
+    for wire, had in ((back, True), (new, False)):
+        wire.shares[KEY] = Shares("v2", "rel-1", 500)
+        wire.session.grip.had = had
+        wire.boot()
+
+    assert (back.lapses, new.lapses) == ([("edge-1", CAME_WITHOUT)], [])
+    assert (back.session.as_node().acknowledged, back.session.grip.has) == (True, True)
+
+
+def test_an_envoy_that_comes_back_with_its_shares_lost_nothing() -> None:
+    """A cut that is shorter than the layer's life is none of these."""
+    wire = Wire()
+    wire.shares[KEY] = Shares("v2", "rel-1", 500)
+    wire.session.grip.had = True
+    wire.ask(RUNTIME, LAYER, have={LAYER: layer(wire.shares).version})
+
+    assert wire.lapses == []
 
 
 def test_a_share_can_be_taken_back_while_clusters_are_not_accepted() -> None:
