@@ -39,7 +39,12 @@ def bootstrap(
     listen: Annotated[
         str, typer.Option(metavar="IP:PORT", help="Where users come in; default from the settings.")
     ] = "",
-    node_id: Annotated[str, typer.Option(help="Names this Envoy in `observe`, logs and refusals.")] = "edge",
+    node_id: Annotated[
+        str,
+        typer.Option(
+            help="Names this Envoy in `observe`, logs and refusals; a second one of a name is refused."
+        ),
+    ] = "edge",
     xds_socket: Annotated[
         Path | None, typer.Option(help="The router's xDS socket; default from the settings.")
     ] = None,

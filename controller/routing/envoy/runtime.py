@@ -110,9 +110,16 @@ class RuntimeWatch:
             self.doubts.clear()
             return
         self.doubts = {node: found for node, found in self.doubts.items() if self._roster.of(node)}
-        await asyncio.gather(*map(self._look, self._sockets))
+        seen: dict[Session, list[str]] = {}
+        for one in await asyncio.gather(*map(self._look, self._sockets)):
+            if one is not None:
+                seen.setdefault(one[0], []).append(one[1])
+        for session, found in seen.items():
+            # Two Envoys of one name: only one of them is connected, and nobody can tell which.
+            self._say(session, "" if "" in found else found[0])
 
-    async def _look(self, socket: Path) -> None:
+    async def _look(self, socket: Path) -> tuple[Session, str] | None:
+        """Return whose socket it is and what is wrong; None when nothing can be said."""
         before = {session: session.exchange() for session in self._roster.sessions()}
         layer = self._wanted().layer
         with suppress(AdminError):
@@ -120,10 +127,12 @@ class RuntimeWatch:
             node = await self._name(socket, page)
             session = self._roster.of(node)
             if session is None or session.exchange() is None or before.get(session) != session.exchange():
-                return
-            self._say(node, session, doubt(shares_of(layer), page.body))
+                return None
+            return session, doubt(shares_of(layer), page.body)
+        return None
 
-    def _say(self, node: str, session: Session, found: str) -> None:
+    def _say(self, session: Session, found: str) -> None:
+        node = session.node
         if not found:
             if self.doubts.pop(node, ""):
                 log.info("layer_found_at_proxy", node=node)

@@ -140,10 +140,13 @@ class Session:
         self._known: dict[tuple[str, ...], tuple[tuple[int, ...], tuple[object, ...], bool]] = {}
         """Answers by question and types, each with what it was computed from: most messages change one type of four."""
         self.node = ""
+        self.heard = 0
+        """How many requests came."""
         self.grip = Grip(lambda why: on_lapse(self.node, why))
 
     def receive(self, request: discovery_pb2.DeltaRequest) -> None:
         """Take one request: subscriptions, an acceptance or a refusal. Unknown types and stale nonces are ignored."""
+        self.heard += 1
         if request.HasField("node"):
             self.node = request.node.id
         channel = self._channels.get(request.type_url)
@@ -212,6 +215,11 @@ class Session:
         channel, version = self._channels[RUNTIME], self._wanted().layer.version
         is_quiet = not channel.pending and channel.held.get(LAYER) == version
         return (channel.revision, version) if is_quiet else None
+
+    def greet(self) -> None:
+        """Let a response go out that Envoy must answer, though nothing changed."""
+        self._channels[CLUSTERS].is_owed = True
+        self._channels[CLUSTERS].revision += 1
 
     def renew(self) -> None:
         """Let the next response extend the layer's life, if there is a layer to extend."""

@@ -1,6 +1,6 @@
 """Delta ADS on a unix socket: one gRPC stream an Envoy, a `session` on each.
 
-Before it: `plane` wakes the streams when something changed. After it: Envoy.
+Before it: `plane` wakes the streams when something changed, `door` lets one in a node. After it: Envoy.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 import grpc.aio
 
+from controller.routing.envoy.door import TWIN, Door
 from controller.routing.envoy.proto import discovery_pb2
 from controller.routing.envoy.roster import Roster
 from controller.routing.envoy.session import Session, Wanted
@@ -37,7 +38,9 @@ class XdsServer:
         self._wanted = wanted
         self._on_change = on_change
         self.roster = Roster()
+        self._door = Door(roster=self.roster, wake=self.wake, throw_out=self._throw_out)
         self._wakes: dict[Session, asyncio.Event] = {}
+        self._streams: dict[Session, asyncio.Task[None]] = {}
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
@@ -92,8 +95,8 @@ class XdsServer:
         context: grpc.aio.ServicerContext[discovery_pb2.DeltaRequest, discovery_pb2.DeltaResponse],
     ) -> None:
         session, wake = Session(self._wanted, self.roster.lapsed), asyncio.Event()
-        self._wakes[session] = wake
         reader = asyncio.create_task(self._read(session, wake, requests))
+        self._streams[session] = reader
         try:
             while not reader.done():
                 await wake.wait()
@@ -104,19 +107,36 @@ class XdsServer:
             reader.cancel()
             with suppress(asyncio.CancelledError, grpc.RpcError):
                 await reader
-            del self._wakes[session]
-            self.roster.leave(session)
-            self._on_change()
+            del self._streams[session]
+            self._leave(session)
+        if not session.node:
+            await context.abort(grpc.StatusCode.ALREADY_EXISTS, TWIN)
 
     async def _read(
         self, session: Session, wake: asyncio.Event, requests: AsyncIterator[discovery_pb2.DeltaRequest]
     ) -> None:
+        """Take in requests; ends when the stream does, or when its node has another one. Without a name nobody is served."""
         try:
             async for request in requests:
                 if not session.node and request.node.id:
-                    self.roster.enter(request.node.id, session)
+                    if not await self._door.admit(request.node.id, session):
+                        return
+                    self._wakes[session] = wake
                 session.receive(request)
                 wake.set()
-                self._on_change()
+                self._moved()
         finally:
             wake.set()
+
+    def _throw_out(self, session: Session) -> None:
+        self._leave(session)
+        self._streams[session].cancel()
+
+    def _leave(self, session: Session) -> None:
+        self._wakes.pop(session, None)
+        self.roster.leave(session)
+        self._moved()
+
+    def _moved(self) -> None:
+        self._door.moved()
+        self._on_change()
