@@ -26,9 +26,9 @@ from controller.model.share import basis_points
 from controller.model.target import Target, TargetKey
 from controller.model.verdict import Verdict
 
-PROXY_EVENTS = ("lapsed", "doubled")
+PROXY_EVENTS = ("lapsed", "doubled", "unproved")
 """What `DataPlane.events` counts: proxies that had no shares though a lease was live; streams refused because another
-proxy gives itself the same name."""
+proxy gives itself the same name; connections from other hosts that showed no certificate."""
 
 
 class LeaseKeeper(ABC):

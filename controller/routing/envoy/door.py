@@ -49,18 +49,24 @@ class Door:
         """Take in that a request came or that a stream ended."""
         self._moved.set()
 
-    async def admit(self, node: str, session: Session) -> bool:
-        """Wait until a stream is the one of its node; False when another one is and stays."""
+    async def admit(self, node: str, session: Session, *, via: str = "") -> bool:
+        """Wait until a stream is the one of its node; False when another one is and stays.
+
+        Args:
+            node: What it calls itself.
+            session: The stream.
+            via: How it came, for the log: the name in its certificate, or the socket.
+        """
         while (other := self._roster.of(node)) is not None:
             if await self._answers(node, other):
                 if not await self._left(node, other):
-                    self._refuse(node)
+                    self._refuse(node, via)
                     return False
             elif self._roster.of(node) is other:
                 log.warning("proxy_replaced", node=node, why="it gave no sign of life")
                 self._throw_out(other)
         self._told.discard(node)
-        self._roster.enter(node, session)
+        self._roster.enter(node, session, via)
         return True
 
     async def _answers(self, node: str, other: Session) -> bool:
@@ -84,8 +90,8 @@ class Door:
             return condition()
         return True
 
-    def _refuse(self, node: str) -> None:
+    def _refuse(self, node: str, via: str) -> None:
         self._roster.events["doubled"] += 1
         if node not in self._told:
             self._told.add(node)
-            log.warning("proxy_refused", node=node, why=TWIN)
+            log.warning("proxy_refused", node=node, via=via, why=TWIN)

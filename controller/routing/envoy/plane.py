@@ -22,6 +22,7 @@ from controller.routing.envoy.layer import layer
 from controller.routing.envoy.runtime import RuntimeWatch
 from controller.routing.envoy.session import Session, Wanted
 from controller.routing.envoy.snapshot import Builder, missing_clusters
+from controller.routing.envoy.tls import Listener
 from controller.routing.envoy.xds import XdsServer
 from controller.routing.port import DataPlane, PlaneCapabilities, Shares
 from controller.routing.shelf import Shelf
@@ -43,6 +44,7 @@ class EnvoyPlane(DataPlane):
         layer_ttl_s: How long an Envoy keeps shares without a renewal, seconds; renewed each third of it.
         history: File that keeps what was served over restarts; None keeps nothing.
         boot: The files of the Envoy on this host, for its next start; None keeps none.
+        listener: Where Envoys on other hosts ask, with mutual TLS; None listens on the socket alone.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class EnvoyPlane(DataPlane):
         history: Path | None = None,
         boot: BootFiles | None = None,
         more_admin_sockets: Sequence[Path] = (),
+        listener: Listener | None = None,
     ) -> None:
         self._boot = boot
         self._builder = Builder()
@@ -65,7 +68,9 @@ class EnvoyPlane(DataPlane):
         self._expects_until_s = 0.0
         """Until then a proxy may still serve shares of the router before this one, though none is connected yet."""
         self._changed = asyncio.Event()
-        self._xds = XdsServer(socket=xds_socket, wanted=self._wanted, on_change=self._changed.set)
+        self._xds = XdsServer(
+            socket=xds_socket, listener=listener, wanted=self._wanted, on_change=self._changed.set
+        )
         shelf = None if history is None else Shelf(history)
         sockets = (admin_socket, *more_admin_sockets)
         self._reader = CounterReader(sockets=sockets, clock=time.monotonic, shelf=shelf)
@@ -118,6 +123,7 @@ class EnvoyPlane(DataPlane):
 
         An Envoy that has let go of it refuses, is said to have lapsed, and gets the whole layer again.
         """
+        self._xds.count_unproved()
         now_s = _now_s()
         if now_s - self._renewed_at_s >= min(self._layer_ttl_s / 4, RENEW_EVERY_S):
             self._renewed_at_s = now_s

@@ -34,11 +34,11 @@ class Roster:
         """Return the stream of a node, if it is connected."""
         return next((session for session, name in self._present.items() if name == node), None)
 
-    def enter(self, node: str, session: Session) -> None:
-        """Let a stream be the one of its node."""
+    def enter(self, node: str, session: Session, via: str) -> None:
+        """Let a stream be the one of its node; `via` says in the log how it came."""
         session.grip.had = node in self._had_shares
         self._present[session] = node
-        log.info("proxy_connected", node=node)
+        log.info("proxy_connected", node=node, via=via)
 
     def leave(self, session: Session) -> None:
         """Forget a stream that ended, if it ever entered."""

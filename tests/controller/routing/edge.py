@@ -21,6 +21,8 @@ from controller.model.target import Target, TargetKey
 from controller.routing.envoy.bootfile import BootFiles
 from controller.routing.envoy.bootstrap import LOOPBACK, EnvoyOptions, envoy_arguments
 from controller.routing.envoy.plane import EnvoyPlane
+from controller.routing.envoy.tls import Listener
+from controller.routing.envoy.uplink import Uplink
 from controller.routing.port import DataPlane, LeaseKeeper, Shares
 
 HOST = "catalog.localhost"
@@ -138,6 +140,7 @@ class Edge:
     router: Path | None = None
     has_default_limits: bool = False
     has_admin_layer: bool = False
+    uplink: Uplink | None = None
 
     @property
     def xds(self) -> Path:
@@ -166,6 +169,7 @@ class Edge:
                 access_log=self.access_log,
                 routes=self.folder / "state" / "envoy" / "routes.json",
                 trusted=self.trusted,
+                uplink=self.uplink,
             )
         )
 
@@ -285,7 +289,11 @@ async def serving(*upstreams: Upstream) -> AsyncIterator[tuple[Upstream, ...]]:
 
 @asynccontextmanager
 async def planned(
-    edge: Edge, *others: Edge, ttl_s: float = 3.0, is_renewed: bool = True
+    edge: Edge,
+    *others: Edge,
+    ttl_s: float = 3.0,
+    is_renewed: bool = True,
+    listener: Listener | None = None,
 ) -> AsyncIterator[EnvoyPlane]:
     """Make an Envoy plane in this process, renewed as the keeper would; it and its Envoys end with the block."""
     plane = EnvoyPlane(
@@ -294,6 +302,7 @@ async def planned(
         layer_ttl_s=ttl_s,
         boot=edge.boot,
         more_admin_sockets=[other.admin for other in others],
+        listener=listener,
     )
 
     async def renew() -> None:
@@ -342,6 +351,8 @@ class RouterProcess:
     edge: Edge
     ttl_s: float = 3.0
     process: subprocess.Popen[bytes] | None = None
+    more: Mapping[str, str] = field(default_factory=dict)
+    """Further variables of its environment."""
 
     @property
     def socket(self) -> Path:
@@ -367,6 +378,7 @@ class RouterProcess:
             "SERINUS_ENVOY__ADMIN_SOCKET": str(self.edge.admin),
             "SERINUS_ENVOY__ACCESS_LOG": str(self.edge.access_log),
             "SERINUS_ENVOY__PORT": str(self.edge.port),
+            **self.more,
         }
         with (self.edge.folder / "router.log").open("ab") as log:
             self.process = subprocess.Popen(
