@@ -70,7 +70,7 @@ Trust = Annotated[
     list[str] | None,
     typer.Option(
         metavar="RANGE",
-        help="Callers that may use previews; default loopback. Repeatable.",
+        help="Callers that may use previews and ask for faults; default loopback. Repeatable.",
     ),
 ]
 

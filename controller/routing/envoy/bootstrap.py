@@ -4,7 +4,8 @@ Before it: `bootfile` writes the file, the supervisor (`controller.embedded`) or
 it: Envoy reads its route table from another file (`boot`) and asks the router for everything else (`xds`).
 
 What the listener does to a request, in this order: reject what is malformed; overwrite the draw header with a fresh id
-(no caller chooses a side); keep a well-formed X-Correlation-ID or replace it; route; set the id on the response.
+(no caller chooses a side); keep a well-formed X-Correlation-ID or replace it; fail or hold what a trusted caller wants
+failed (`faults`); route; set the id on the response.
 
 What an Envoy does that starts while no router answers: it waits `boot.FETCH_WITHIN` for each of three answers, opens its
 port and serves the last known stable routes.
@@ -22,9 +23,10 @@ from typing import Any
 
 from controller.errors import ConfigurationError
 from controller.observability import CORRELATION_HEADER, CORRELATION_ID
-from controller.routing.envoy import latency
+from controller.routing.envoy import faults, latency
 from controller.routing.envoy.access_log import access_log
 from controller.routing.envoy.boot import FETCH_WITHIN
+from controller.routing.envoy.faults import fault_filters
 from controller.routing.envoy.identity import cookie_filter
 from controller.routing.envoy.resources import DRAW_HEADER, LAYER, ROUTE_TABLE
 from controller.routing.envoy.uplink import Uplink, ads_stream, router_cluster
@@ -56,6 +58,7 @@ STATS = (
     r"^cluster\..*\.upstream_cx_connect_fail$",
     latency.pattern(),
     r"^http\.edge\.(downstream_rq_.*|downstream_cx_active)$",
+    faults.STATS,
     r"^(runtime|control_plane|server|listener_manager)\.",
 )
 """The statistics that exist at all; each one costs memory for every cluster."""
@@ -116,7 +119,7 @@ class EnvoyOptions:
         routes: The route table, which the router keeps (`bootfile`).
         listen_host: Where users come in.
         node_id: Names this Envoy to the router.
-        trusted: Ranges of addresses whose callers may use previews, as in 10.0.0.0/8.
+        trusted: Ranges of addresses whose callers may use previews and ask for faults, as in 10.0.0.0/8.
         uplink: How it reaches a router on another host; None takes the socket.
     """
 
@@ -250,6 +253,7 @@ def _connection_manager(options: EnvoyOptions) -> Json:
         "http_filters": [
             _correlation_in(),
             _correlation_out(),
+            *fault_filters(),
             cookie_filter(),
             {
                 "name": "envoy.filters.http.router",
