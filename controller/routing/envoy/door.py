@@ -17,8 +17,9 @@ from controller.observability import logger
 from controller.routing.envoy.roster import Roster
 from controller.routing.envoy.session import Session
 
-ANSWER_WITHIN_S = 1.0
-"""Time for a sign of life. Well above a busy Envoy's answer, well below the time after which gRPC drops a dead stream."""
+ANSWER_WITHIN_S = 2.0
+"""Time for a sign of life: above the 0.9 s for which 5 000 services keep Envoy from answering (DECISIONS.md, 32), below the
+6 s after which gRPC drops a dead stream."""
 PATIENCE_S = 1.0
 """How long the newcomer is kept waiting after it; also keeps it from trying again at once."""
 TWIN = "another proxy with this node id is connected and answers; give each its own (serinus router bootstrap --node-id)"

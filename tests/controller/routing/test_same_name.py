@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -108,6 +109,79 @@ async def test_of_two_that_come_together_one_gets_in(hall: Hall) -> None:
     assert admitted == [True, False]
 
 
+class Relay:
+    """A network between an Envoy and the router that can swallow what is under way, the end of a connection included."""
+
+    def __init__(self, front: Path, back: Path) -> None:
+        self._front, self._back = front, back
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen."""
+        self._server = await asyncio.start_unix_server(self._serve, self._front)
+
+    def swallow(self) -> None:
+        """Let nothing through on the connections there are; neither side is told. New ones work."""
+        for pump in self._pumps:
+            pump.cancel()
+
+    async def aclose(self) -> None:
+        """Stop."""
+        self.swallow()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        assert self._server is not None
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind, onward = await asyncio.open_unix_connection(self._back)
+        self._writers += (writer, onward)
+        for source, sink in ((reader, onward), (behind, writer)):
+            self._pumps.add(asyncio.create_task(self._pump(source, sink)))
+
+    @staticmethod
+    async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            sink.write(data)
+            await sink.drain()
+        sink.close()
+
+
+@pytest.mark.process
+@pytest.mark.long
+async def test_an_envoy_whose_connection_hangs_comes_back(edge: Edge, short_folder: Path) -> None:
+    """The network swallows the stream and its end: the old one gives no sign of life, the same Envoy is let in again."""
+    edge.router = short_folder / "relay"
+    edge.router.mkdir()
+    plane_side = Edge(short_folder)
+    relay = Relay(edge.xds, plane_side.xds)
+    async with serving(Upstream("v1"), Upstream("v2")) as (v1, v2), planned(plane_side) as plane:
+        await relay.start()
+        hand = await set_up(edge, plane, shop(v1, v2))
+        await hand.set(plane, 10_000)
+        with capture_logs() as lines:
+            relay.swallow()
+            began_s = time.monotonic()
+            await until(lambda: any(line["event"] == "proxy_connected" for line in lines))
+            await accepted(plane)
+            took_s = time.monotonic() - began_s
+        served = await edge.split(40)
+        edge.kill()
+        await relay.aclose()
+
+    assert served == {"v2": 40}
+    assert took_s <= 6.0  # 1.5 s until Envoy notices, 2 s for a sign of life
+    assert [line["event"] for line in lines if "node" in line][:3] == [
+        "proxy_replaced",
+        "proxy_disconnected",
+        "proxy_connected",
+    ]
+    assert plane.events()["doubled"] == 0
+
+
 @pytest.mark.process
 async def test_a_twin_does_not_disturb_the_first_one(edge: Edge, other_edge: Edge) -> None:
     """The second Envoy of a name gets nothing and is named; the first one keeps its stream, its share and its counts."""
@@ -117,7 +191,7 @@ async def test_a_twin_does_not_disturb_the_first_one(edge: Edge, other_edge: Edg
         await hand.set(plane, 10_000)
         with capture_logs() as lines:
             other_edge.start()
-            await until(lambda: plane.events()["doubled"] >= 2)
+            await until(lambda: plane.events()["doubled"] >= 1)
         await hand.set(plane, 5_000)
         nodes, served = plane.nodes(), await edge.split(400)
         edge.kill()
@@ -148,13 +222,14 @@ async def test_the_same_envoy_comes_back_at_once(edge: Edge) -> None:
         served = await edge.split(40)
 
     assert served == {"v2": 40}
-    assert took_s <= 3.0
+    assert took_s <= 5.0
     assert plane.events()["doubled"] == 0
 
 
 @pytest.mark.process
+@pytest.mark.long
 async def test_a_frozen_one_is_replaced_and_comes_back_later(edge: Edge, other_edge: Edge) -> None:
-    """SIGSTOP of the first: the second takes its place within 3 s; woken, the first is the one that is refused."""
+    """SIGSTOP of the first: the second takes its place within 4 s; woken, the first is the one that is refused."""
     other_edge.router = edge.folder
     async with serving(Upstream("v1"), Upstream("v2")) as (v1, v2), planned(edge, other_edge) as plane:
         hand = await set_up(edge, plane, shop(v1, v2))
@@ -171,5 +246,5 @@ async def test_a_frozen_one_is_replaced_and_comes_back_later(edge: Edge, other_e
         await until(lambda: plane.events()["doubled"] >= 1)
         served = await other_edge.split(40)
 
-    assert took_s <= 3.0
+    assert took_s <= 4.0
     assert served == {"v2": 40}
