@@ -5,6 +5,10 @@ that somebody's runtime overrides, looks like one that is there. After it: `rost
 again, and `plane` shows the doubt until a look finds everything in place.
 
 Only what was accepted before the look and is still wanted after it is compared, so a change on its way is never doubted.
+
+A whole runtime of 1 000 shares takes Envoy's main thread 40 ms and us 12. So it is fetched once a change and while there
+is a doubt: Envoy counts how often it loaded its runtime, a lapse and an override included, and while that number stands
+still, what was found good is good.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from controller.routing.envoy.roster import Roster
 from controller.routing.envoy.session import Session, Wanted
 
 LOOK_EVERY_S = 1.0
+LOADS = "/stats?filter=^runtime[.]load_success$"
 NUMERATOR = re.compile(r'"numerator".*?number_value: *(\d+)', re.DOTALL)
 """In the debug text of a share; a text without it is not compared."""
 
@@ -88,6 +93,8 @@ class RuntimeWatch:
         self._wake = wake
         self._names: dict[Path, tuple[int, str]] = {}
         """By socket: the process that listens there, and the node id that it gives itself."""
+        self._good: dict[Path, tuple[Page, str]] = {}
+        """By socket: the page of loads with which a layer of this version was found in place."""
         self._task: asyncio.Task[None] | None = None
         self.doubts: dict[str, str] = {}
         """By node: what the last look found wrong."""
@@ -123,12 +130,16 @@ class RuntimeWatch:
         before = {session: session.exchange() for session in self._roster.sessions()}
         layer = self._wanted().layer
         with suppress(AdminError):
-            page = await get(socket, "/runtime")
-            node = await self._name(socket, page)
-            session = self._roster.of(node)
+            loads = await get(socket, LOADS)
+            is_good = bool(loads.body.strip()) and self._good.get(socket) == (loads, layer.version)
+            page = loads if is_good else await get(socket, "/runtime")
+            session = self._roster.of(await self._name(socket, page))
             if session is None or session.exchange() is None or before.get(session) != session.exchange():
                 return None
-            return session, doubt(shares_of(layer), page.body)
+            found = "" if is_good else doubt(shares_of(layer), page.body)
+            if not found:
+                self._good[socket] = (loads, layer.version)
+            return session, found
         return None
 
     def _say(self, session: Session, found: str) -> None:
