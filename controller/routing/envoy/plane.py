@@ -15,9 +15,9 @@ from controller.errors import DataPlaneRefused
 from controller.model.lease import Node
 from controller.model.look import History, Reading
 from controller.model.target import Target, TargetKey
-from controller.routing.envoy.admin import CounterReader
 from controller.routing.envoy.bootfile import BootFiles
 from controller.routing.envoy.layer import layer
+from controller.routing.envoy.reader import CounterReader
 from controller.routing.envoy.session import Wanted
 from controller.routing.envoy.snapshot import Builder, missing_clusters
 from controller.routing.envoy.xds import XdsServer
@@ -64,7 +64,9 @@ class EnvoyPlane(DataPlane):
         self._xds = XdsServer(socket=xds_socket, wanted=self._wanted, on_change=self._changed.set)
         shelf = None if history is None else Shelf(history)
         sockets = (admin_socket, *more_admin_sockets)
-        self._reader = CounterReader(sockets=sockets, clock=time.monotonic, shelf=shelf)
+        self._reader = CounterReader(
+            sockets=sockets, clock=time.monotonic, shelf=shelf, shared=lambda: self._shares().keys()
+        )
 
     async def start(self, shares: Callable[[], Mapping[TargetKey, Shares]]) -> None:
         """Listen for Envoys and begin to read counters."""
@@ -124,8 +126,13 @@ class EnvoyPlane(DataPlane):
         """Say by admin socket whether its Envoy told its counts the last time it was asked."""
         return self._reader.answering()
 
+    async def fresh(self, target: Target) -> Reading:
+        """Return counters that are at most two seconds old while Envoy answers, and read them every second from now on."""
+        await self._reader.look(target)
+        return self._reader.reading(target)
+
     def counters(self, target: Target) -> Reading:
-        """Return the newest counters by version; at most one second old while Envoy answers."""
+        """Return the newest counters by version; of a target that nobody looked at they can be half a minute old."""
         return self._reader.reading(target)
 
     def history(self, target: Target, version: str, window_s: float) -> History:
