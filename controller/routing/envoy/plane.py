@@ -19,7 +19,7 @@ from controller.routing.envoy.bootfile import BootFiles
 from controller.routing.envoy.layer import layer
 from controller.routing.envoy.reader import CounterReader
 from controller.routing.envoy.session import Wanted
-from controller.routing.envoy.snapshot import Builder, missing_clusters
+from controller.routing.envoy.snapshot import Builder
 from controller.routing.envoy.xds import XdsServer
 from controller.routing.port import DataPlane, PlaneCapabilities, Shares
 from controller.routing.shelf import Shelf
@@ -79,7 +79,9 @@ class EnvoyPlane(DataPlane):
     async def declare(self, targets: Sequence[Target]) -> None:
         """Replace the set of targets; a refused one is taken back, and what was good before is served again."""
         wanted = tuple(targets)
-        if missing := missing_clusters(self._builder.build(wanted, self._shares())):
+        for _ in self._builder.steps(wanted, self._shares()):
+            await asyncio.sleep(0)  # renewals and shares go out meanwhile
+        if missing := self._builder.missing(self._builder.build(wanted, self._shares())):
             raise DataPlaneRefused(f"a route names a cluster that is not there: {min(missing)}")
         before, self._targets = self._targets, wanted
         known = {target.key for target in before} & {target.key for target in targets}
