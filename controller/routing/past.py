@@ -254,7 +254,12 @@ class Past:
 
     def forget(self, now: float) -> None:
         """Drop versions that served nothing for an hour because they are gone."""
-        old = [name for name, past in self.versions.items() if not past._within(MINUTES * MINUTE_S, now)]
+        since = now - MINUTES * MINUTE_S
+        old = [
+            name
+            for name, past in self.versions.items()
+            if not any(minute.began_at >= since for minute in reversed(past.minutes))
+        ]
         for name in old:
             del self.versions[name]
 
@@ -265,8 +270,8 @@ class Past:
                 minute.is_kept = False
 
     def changed(self) -> Iterator[tuple[str, VersionPast, Minute]]:
-        """Yield each minute that the shelf does not have as it is now."""
-        for name, past in self.versions.items():
+        """Yield each minute that the shelf does not have as it is now; more may be added meanwhile."""
+        for name, past in tuple(self.versions.items()):
             for minute in reversed(past.minutes):
                 if minute.is_kept:
                     break
