@@ -15,9 +15,9 @@ from itertools import islice
 
 from controller.routing.envoy.resources import CLUSTERS, ENDPOINTS, HOSTS, Wire
 
-PART: Mapping[str, int] = {CLUSTERS: 250, ENDPOINTS: 500}
-"""Resources in one response. Hosts come at once: each response builds the whole route table, and a host name that moves
-must leave one place and come to the other in the same one."""
+PART: Mapping[str, int] = {CLUSTERS: 250, ENDPOINTS: 500, HOSTS: 1_000}
+"""Resources in one response. Many hosts, because for each response Envoy builds the whole route table; and those that it
+has already, changed or gone, come at once: a host name that moves must leave one place and come to the other together."""
 
 
 @dataclass(slots=True)
@@ -99,9 +99,11 @@ class Channel:
             resources: What Envoy should have.
             is_ready: Says by name what may go out already.
         """
-        found = list(
-            islice(filter(lambda wire: is_ready(wire.name), self.lacking(resources)), PART.get(self.kind))
-        )
+        ready = filter(lambda wire: is_ready(wire.name), self.lacking(resources))
+        found = list(islice(ready, PART.get(self.kind)))
+        if self.kind == HOSTS:
+            found = [wire for wire in found if wire.name not in self.sent]
+            found += [wire for wire in self.lacking(resources) if wire.name in self.sent]
         suspects = [wire for wire in found if wire.name in self.alone]
         if suspects:
             self.alone.discard(suspects[0].name)

@@ -33,8 +33,9 @@ KEEP_EVERY_S = 30.0
 """How much of its past a router that is killed may lose, seconds."""
 RETRIED_WITHIN_S = 0.04
 """Between the pages: the longest back-off of a retry (`retries`: 30 ms for the second) and some more."""
-FRESH_WITHIN_S = 1.0
-"""How long somebody waits for the first reading of a target that nobody looked at, seconds."""
+FRESH_WITHIN_S = 0.7
+"""How long somebody waits for the first reading of a target that nobody looked at, seconds; callers from outside wait 1 s
+for an answer."""
 STALE_AFTER_S = 3.0
 DOWN_AFTER_S = 10.0
 
@@ -118,7 +119,8 @@ class CounterReader:
 
     async def _read(self, targets: Sequence[TargetKey]) -> None:
         """Read these; an Envoy that does not answer is said and stands still. Never two at the same time."""
-        for asked in admin.questions(targets):
+        # Without a target too: whether an Envoy answers is said of all of them.
+        for asked in tuple(admin.questions(targets)) or ((),):
             answers = await asyncio.gather(*(_ask(source.socket, asked) for source in self._sources))
             now_s, told = self._clock(), dict[str, Sequence[RawReading]]()
             for source, answer in zip(self._sources, answers, strict=True):

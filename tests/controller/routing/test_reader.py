@@ -82,7 +82,7 @@ def many(number: int = 1_000) -> list[Target]:
 
 
 async def test_who_nobody_looked_at_is_read_as_soon_as_somebody_does(short_folder: Path) -> None:
-    """The last of a thousand targets has no counts yet; who asks for them gets new ones, and waits less than a second."""
+    """The last of a thousand targets has no counts yet; who asks for them gets new ones, and waits less than 0.7 s."""
     told = Admin(many())
     last = told.targets[-1]
     async with reading(short_folder, told) as reader:
@@ -126,6 +126,15 @@ async def test_a_round_asks_for_those_with_a_share_and_some_others(short_folder:
     assert told.asked[told.targets[-1].key] == 3
     assert told.asked.total() == 3 + 3 * 100
     assert max(told.asked[one.key] for one in told.targets[:-1]) == 1
+
+
+async def test_an_envoy_is_asked_without_a_target_too(short_folder: Path) -> None:
+    """A fleet that is still empty says whether its Envoys answer."""
+    told = Admin([], is_silent=True)
+    async with reading(short_folder, told) as reader:
+        await until(lambda: not any(reader.answering().values()))
+        told.is_silent = False
+        await until(lambda: all(reader.answering().values()))
 
 
 @pytest.mark.process

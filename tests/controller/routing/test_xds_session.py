@@ -396,3 +396,22 @@ def test_a_crowd_that_goes_is_taken_away_in_parts() -> None:
     assert max(gone) == PART[CLUSTERS]
     assert sum(gone) == len(snapshot(crowd(300), {}).clusters)
     assert wire.session.as_node().acknowledged
+
+
+def test_hosts_that_envoy_has_change_together_and_new_ones_come_in_parts() -> None:
+    """A host name that moves from one target to another is never in two places, however many come with it."""
+    wire = Wire(*crowd(3))
+    wire.boot()
+    one, two, three = wire.targets
+    moved = (replace(one, hosts=two.hosts), replace(two, hosts=one.hosts))
+    wire.targets = (*crowd(PART[HOSTS] + 100)[3:], *moved)
+    names = [
+        ({host.name for host in response.resources}, set(response.removed_resources))
+        for response in wire.settle()
+        if response.type_url == HOSTS
+    ]
+
+    assert {f"edge/{one.key}", f"edge/{two.key}"} < names[0][0]
+    assert [gone for _, gone in names] == [{f"edge/{three.key}"}, set()]
+    assert [len(came) for came, _ in names] == [PART[HOSTS] + 2, 97]
+    assert wire.session.as_node().acknowledged
