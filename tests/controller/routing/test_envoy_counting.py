@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.model.look import SourceState
@@ -400,6 +400,7 @@ def test_a_restart_is_a_restart_for_those_who_are_read_later_too() -> None:
     assert [arm.total for arm in arms if arm] == [6, 15]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.integers(0, 9)), max_size=30))
 def test_reading_some_adds_up_to_what_reading_all_does(steps: list[tuple[str, int, int]]) -> None:
     """In whatever order targets are read, the totals after their last reading are what was counted."""
