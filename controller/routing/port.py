@@ -106,6 +106,8 @@ class LeaseKeeper(ABC):
     async def counters(self, target: TargetKey) -> Reading:
         """Return the newest counters of a target's versions; one read a second is shared by all callers.
 
+        The first caller in a while may wait for a reading, 0.7 s at most; `age_s` says how old the numbers are.
+
         Raises:
             NotFound: The target is not declared.
         """

@@ -18,6 +18,7 @@ from controller.model.target import Target, TargetKey
 from controller.routing.envoy.bootfile import BootFiles
 from controller.routing.envoy.layer import layer
 from controller.routing.envoy.reader import CounterReader
+from controller.routing.envoy.right_of_way import RightOfWay
 from controller.routing.envoy.session import Wanted
 from controller.routing.envoy.snapshot import Builder
 from controller.routing.envoy.xds import XdsServer
@@ -62,10 +63,15 @@ class EnvoyPlane(DataPlane):
         """Until then a proxy may still serve shares of the router before this one, though none is connected yet."""
         self._changed = asyncio.Event()
         self._xds = XdsServer(socket=xds_socket, wanted=self._wanted, on_change=self._changed.set)
+        self._way = RightOfWay()
         shelf = None if history is None else Shelf(history)
         sockets = (admin_socket, *more_admin_sockets)
         self._reader = CounterReader(
-            sockets=sockets, clock=time.monotonic, shelf=shelf, shared=lambda: self._shares().keys()
+            sockets=sockets,
+            clock=time.monotonic,
+            shelf=shelf,
+            shared=lambda: self._shares().keys(),
+            way=self._way,
         )
 
     async def start(self, shares: Callable[[], Mapping[TargetKey, Shares]]) -> None:
@@ -106,8 +112,9 @@ class EnvoyPlane(DataPlane):
 
         Just after a restart with live leases it also waits for the first Envoy to come back: it still has them.
         """
-        self._xds.wake()
-        await self._settled(expects=_now_s() < self._expects_until_s)
+        with self._way.push():
+            self._xds.wake()
+            await self._settled(expects=_now_s() < self._expects_until_s)
 
     async def renew(self) -> None:
         """Extend the layer's life at every Envoy, at most each quarter of it; more calls do nothing."""

@@ -22,6 +22,7 @@ from controller.routing.envoy import admin, latency
 from controller.routing.envoy.admin import AdminError
 from controller.routing.envoy.counting import Ledger, RawReading
 from controller.routing.envoy.resources import cluster_name
+from controller.routing.envoy.right_of_way import RightOfWay
 from controller.routing.envoy.turns import Turns
 from controller.routing.past import Past
 from controller.routing.shelf import Shelf
@@ -33,6 +34,8 @@ KEEP_EVERY_S = 30.0
 """How much of its past a router that is killed may lose, seconds."""
 RETRIED_WITHIN_S = 0.04
 """Between the pages: the longest back-off of a retry (`retries`: 30 ms for the second) and some more."""
+YIELDS_FOR_S = 0.3
+"""How long a reading waits for pushes in all, seconds; counts stay far younger than `STALE_AFTER_S`."""
 FRESH_WITHIN_S = 0.7
 """How long somebody waits for the first reading of a target that nobody looked at, seconds; callers from outside wait 1 s
 for an answer."""
@@ -60,6 +63,7 @@ class CounterReader:
         shelf: Keeps what was served over restarts; None keeps nothing.
         wall_clock: Seconds since 1970: when something was served.
         shared: Returns the targets that have a share; they are read every second.
+        way: Says whether a push is on its way; questions wait for it, `YIELDS_FOR_S` a round at most.
     """
 
     def __init__(
@@ -70,11 +74,13 @@ class CounterReader:
         shelf: Shelf | None = None,
         wall_clock: Callable[[], float] = time.time,
         shared: Callable[[], Collection[TargetKey]] = tuple,
+        way: RightOfWay | None = None,
     ) -> None:
         self._sources = tuple(_Source(socket) for socket in sockets)
         self._clock = clock
         self._wall_clock = wall_clock
         self._shared = shared
+        self._way = way or RightOfWay()
         self._generation = secrets.token_hex(8)
         self._shelf = shelf
         self._past = Past() if shelf is None else shelf.open(wall_clock())
@@ -120,8 +126,11 @@ class CounterReader:
     async def _read(self, targets: Sequence[TargetKey]) -> None:
         """Read these; an Envoy that does not answer is said and stands still. Never two at the same time."""
         # Without a target too: whether an Envoy answers is said of all of them.
+        until_s = self._clock() + YIELDS_FOR_S
         for asked in tuple(admin.questions(targets)) or ((),):
-            answers = await asyncio.gather(*(_ask(source.socket, asked) for source in self._sources))
+            answers = await asyncio.gather(
+                *(self._ask(source.socket, asked, until_s) for source in self._sources)
+            )
             now_s, told = self._clock(), dict[str, Sequence[RawReading]]()
             for source, answer in zip(self._sources, answers, strict=True):
                 self._say(source, answer if isinstance(answer, AdminError) else None)
@@ -134,6 +143,25 @@ class CounterReader:
         for target in targets:
             if (waiting := self._waited_for.pop(target, None)) is not None:
                 waiting.set()
+
+    async def _ask(
+        self, socket: Path, targets: Sequence[TargetKey], until_s: float
+    ) -> list[RawReading] | AdminError:
+        """Ask one Envoy for some targets: first for all hosts, then for what was retried and how long it took."""
+        try:
+            hosts = [
+                (page, await self._get(socket, admin.hosts_of(page), until_s))
+                for page in admin.pages(targets)
+            ]
+            await asyncio.sleep(RETRIED_WITHIN_S)
+            paths = admin.statistics_of(targets)
+            return admin.parse(hosts, [await self._get(socket, path, until_s) for path in paths])
+        except AdminError as error:
+            return error
+
+    async def _get(self, socket: Path, path: str, until_s: float) -> admin.Page:
+        await self._way.free(until_s - self._clock())
+        return await admin.get(socket, path)
 
     async def _run(self) -> None:
         while True:
@@ -229,16 +257,6 @@ def _state(ages_s: Sequence[float]) -> SourceState:
     if min(ages_s) > DOWN_AFTER_S:
         return SourceState.DOWN
     return SourceState.STALE if max(ages_s) > STALE_AFTER_S else SourceState.OK
-
-
-async def _ask(socket: Path, targets: Sequence[TargetKey]) -> list[RawReading] | AdminError:
-    """Ask one Envoy for some targets: first for all hosts, then for what was retried and how long it took."""
-    try:
-        hosts = [(page, await admin.get(socket, admin.hosts_of(page))) for page in admin.pages(targets)]
-        await asyncio.sleep(RETRIED_WITHIN_S)
-        return admin.parse(hosts, [await admin.get(socket, path) for path in admin.statistics_of(targets)])
-    except AdminError as error:
-        return error
 
 
 def _side_by_side(told: Mapping[str, Sequence[RawReading]]) -> Iterator[dict[str, RawReading]]:
