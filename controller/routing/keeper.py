@@ -312,7 +312,7 @@ class Keeper(LeaseKeeper):
 
     async def counters(self, target: TargetKey) -> Reading:
         """Return the newest counters of a target's versions."""
-        return self._plane.counters(self._held.require(target))
+        return await self._plane.fresh(self._held.require(target))
 
     async def history(self, target: TargetKey, version: str, window_s: float) -> History:
         """Return what a version served lately."""

@@ -110,6 +110,8 @@ class LeaseKeeper(ABC):
     async def counters(self, target: TargetKey) -> Reading:
         """Return the newest counters of a target's versions; one read a second is shared by all callers.
 
+        The first caller in a while may wait for a reading, 0.7 s at most; `age_s` says how old the numbers are.
+
         Raises:
             NotFound: The target is not declared.
         """
@@ -218,7 +220,14 @@ class DataPlane(ABC):
 
     @abstractmethod
     def counters(self, target: Target) -> Reading:
-        """Return the newest counters by version, read in the background once a second. Never blocks."""
+        """Return the newest counters by version that were read in the background. Never blocks."""
+
+    async def fresh(self, target: Target) -> Reading:
+        """Return counters that are as new as the plane can have them, after a second at most.
+
+        For planes that read only those targets every second that somebody asks for.
+        """
+        return self.counters(target)
 
     @abstractmethod
     def history(self, target: Target, version: str, window_s: float) -> History:

@@ -16,12 +16,13 @@ from controller.errors import DataPlaneRefused
 from controller.model.lease import Node
 from controller.model.look import History, Reading
 from controller.model.target import Target, TargetKey
-from controller.routing.envoy.admin import CounterReader
 from controller.routing.envoy.bootfile import BootFiles
 from controller.routing.envoy.layer import layer
+from controller.routing.envoy.reader import CounterReader
+from controller.routing.envoy.right_of_way import RightOfWay
 from controller.routing.envoy.runtime import RuntimeWatch
 from controller.routing.envoy.session import Session, Wanted
-from controller.routing.envoy.snapshot import Builder, missing_clusters
+from controller.routing.envoy.snapshot import Builder
 from controller.routing.envoy.tls import Listener
 from controller.routing.envoy.xds import XdsServer
 from controller.routing.port import DataPlane, PlaneCapabilities, Shares
@@ -71,9 +72,16 @@ class EnvoyPlane(DataPlane):
         self._xds = XdsServer(
             socket=xds_socket, listener=listener, wanted=self._wanted, on_change=self._changed.set
         )
+        self._way = RightOfWay()
         shelf = None if history is None else Shelf(history)
         sockets = (admin_socket, *more_admin_sockets)
-        self._reader = CounterReader(sockets=sockets, clock=time.monotonic, shelf=shelf)
+        self._reader = CounterReader(
+            sockets=sockets,
+            clock=time.monotonic,
+            shelf=shelf,
+            shared=lambda: self._shares().keys(),
+            way=self._way,
+        )
         self._watch = RuntimeWatch(
             sockets=sockets, roster=self._xds.roster, wanted=self._wanted, wake=self._xds.wake
         )
@@ -90,7 +98,9 @@ class EnvoyPlane(DataPlane):
     async def declare(self, targets: Sequence[Target]) -> None:
         """Replace the set of targets; a refused one is taken back, and what was good before is served again."""
         wanted = tuple(targets)
-        if missing := missing_clusters(self._builder.build(wanted, self._shares())):
+        for _ in self._builder.steps(wanted, self._shares()):
+            await asyncio.sleep(0)  # renewals and shares go out meanwhile
+        if missing := self._builder.missing(self._builder.build(wanted, self._shares())):
             raise DataPlaneRefused(f"a route names a cluster that is not there: {min(missing)}")
         before, self._targets = self._targets, wanted
         known = {target.key for target in before} & {target.key for target in targets}
@@ -115,8 +125,9 @@ class EnvoyPlane(DataPlane):
 
         Just after a restart with live leases it also waits for the first Envoy to come back: it still has them.
         """
-        self._xds.wake()
-        await self._settled(expects=_now_s() < self._expects_until_s)
+        with self._way.push():
+            self._xds.wake()
+            await self._settled(expects=_now_s() < self._expects_until_s)
 
     async def renew(self) -> None:
         """Extend the layer's life at every Envoy, at most each quarter of it; more calls do nothing.
@@ -146,8 +157,13 @@ class EnvoyPlane(DataPlane):
         """Say by admin socket whether its Envoy told its counts the last time it was asked."""
         return self._reader.answering()
 
+    async def fresh(self, target: Target) -> Reading:
+        """Return counters that are at most two seconds old while Envoy answers, and read them every second from now on."""
+        await self._reader.look(target)
+        return self._reader.reading(target)
+
     def counters(self, target: Target) -> Reading:
-        """Return the newest counters by version; at most one second old while Envoy answers."""
+        """Return the newest counters by version; of a target that nobody looked at they can be half a minute old."""
         return self._reader.reading(target)
 
     def history(self, target: Target, version: str, window_s: float) -> History:
