@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from controller.errors import ConfigurationError
 
@@ -60,6 +61,40 @@ class Temporal(Group):
     """Longest wait for one call before Temporal counts as down."""
 
 
+class Xds(Group):
+    """Where Envoys on other hosts reach the router: all or none, because a port has no file mode that protects it. Loopback
+    is no exception: whoever can log in on this host could connect."""
+
+    host: str = "127.0.0.1"
+    """Address to bind."""
+    port: int | None = Field(default=None, ge=1, le=65_535)
+    """None listens on the unix socket alone."""
+    certificate: Path | None = Field(default=None, validate_default=True)
+    """The router's certificate chain (PEM), made for the name or address by which Envoys reach it."""
+    key: Path | None = Field(default=None, validate_default=True)
+    """Its private key (PEM, no password), not to be read by others. All three are read again when they change."""
+    client_ca: Path | None = Field(default=None, validate_default=True)
+    """Who signs the certificates of Envoys (PEM). Each of them may read every route, so make one for this alone."""
+
+    @field_validator("host")
+    @classmethod
+    def _an_address(cls, host: str) -> str:
+        try:
+            return str(ip_address(host))
+        except ValueError:
+            raise ValueError("expected an address to bind, such as 0.0.0.0") from None
+
+    @field_validator("certificate", "key", "client_ca")
+    @classmethod
+    def _all_or_none(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        is_on = info.data.get("port") is not None
+        if is_on and path is None:
+            raise ValueError("name a file: the port takes nobody without mutual TLS")
+        if not is_on and (path is not None or info.data.get("host", LOOPBACK[0]) not in LOOPBACK):
+            raise ValueError("set router.xds.port as well, or none of them")
+        return path
+
+
 class Router(Group):
     """The router process: lease keeper, xDS server, counter reader."""
 
@@ -67,6 +102,8 @@ class Router(Group):
     """Unix socket of the keeper's gRPC; default `<runtime_dir>/router.sock`."""
     xds_socket: Path | None = None
     """Unix socket on which Envoy asks for its configuration; default `<runtime_dir>/xds.sock`."""
+    xds: Xds = Xds()
+    """The same for Envoys on other hosts, with mutual TLS."""
     data_plane: str = "envoy"
     layer_ttl_s: float = Field(default=3.0, gt=0.2, le=60)
     """How long Envoy keeps shares without a renewal; renewed each third of it. Bounds a dead router."""

@@ -194,12 +194,16 @@ class Node:
     Args:
         id: The proxy's own id.
         acknowledged: Whether it has accepted the newest configuration and shares.
-        refusal: The text of its last refusal (NACK), "" when there is none since the last acceptance.
+        refusal: The text of its last refusal (NACK), or why it has no shares though a lease is live; "" when there is
+            none since the last acceptance.
+        lapses: How often it had no shares though a lease was live, since the router started. What was lost is sent
+            again at once, so this is where it can still be seen.
     """
 
     id: str
     acknowledged: bool
     refusal: str = ""
+    lapses: int = 0
 
 
 @dataclass(frozen=True, slots=True)

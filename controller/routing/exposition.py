@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from controller.routing.keeper import EVENTS, Keeper
+from controller.routing.port import PROXY_EVENTS
 
 LOOPBACK = "127.0.0.1"
 
@@ -36,6 +37,12 @@ class RouterCollector(Collector):
         for event in EVENTS:
             events.add_metric([event], self._keeper.counts[event])
         yield events
+        happened = CounterMetricFamily(
+            "serinus_router_proxy_events", "What happened at the proxies since the start.", labels=["event"]
+        )
+        for event in PROXY_EVENTS:
+            happened.add_metric([event], self._keeper.proxy_events.get(event, 0))
+        yield happened
         proxies = GaugeMetricFamily(
             "serinus_router_proxies", "Connected proxies by how they stand.", labels=["standing"]
         )
@@ -57,6 +64,14 @@ class RouterCollector(Collector):
         for name, is_answering in self._keeper.answering.items():
             counted.add_metric([name], is_answering)
         yield counted
+        lapses = CounterMetricFamily(
+            "serinus_router_proxy_lapses",
+            "How often a connected proxy had no shares though a lease was live.",
+            labels=["proxy"],
+        )
+        for node in nodes:
+            lapses.add_metric([node.id], node.lapses)
+        yield lapses
 
 
 def serve_metrics(port: int, keeper: Keeper) -> Callable[[], None]:

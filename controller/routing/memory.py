@@ -18,11 +18,16 @@ from controller.model.look import Arm, History, Instance, Reading, SourceState
 from controller.model.share import EVERYTHING
 from controller.model.target import Target, TargetKey
 from controller.model.wealth import Tally
+from controller.observability import logger
 from controller.routing.past import Past
 from controller.routing.port import DataPlane, PlaneCapabilities, Shares
 
 BOUNDS_S = (0.01, 0.1, 1.0)
 """Latency buckets, seconds: enough for a test."""
+NODE = "memory"
+LOST = "the proxy let go of its shares"
+
+log = logger(__name__)
 
 Answers = Callable[[str], bool]
 """Says for a version whether its next request is answered well."""
@@ -57,7 +62,7 @@ class Mischief:
         is_away: No proxy is connected.
         source: What readings say of themselves.
         age_s: How old readings are, seconds.
-        has_lost_layer: The proxy let go of its shares because it was not renewed.
+        has_lost_layer: The proxy let go of its shares because it was not renewed; a renewal or a push mends it.
     """
 
     refusal: str = ""
@@ -90,6 +95,7 @@ class MemoryPlane(DataPlane):
         self.mischief = mischief or Mischief()
         self.pushes = 0
         self.renewals = 0
+        self.lapses = 0
         self.generation = "memory-1"
         self.instances: dict[str, int] = {}
         """How many instances a version has, where it is not one; its requests go to them in turn."""
@@ -126,23 +132,25 @@ class MemoryPlane(DataPlane):
         self.pushes += 1
         await self._wait()
         if not self.mischief.is_deaf:
-            self.mischief.has_lost_layer = False
             self._apply()
 
     async def renew(self) -> None:
-        """Count a renewal; nothing here expires by itself but what the keeper drops."""
+        """Count a renewal; nothing here expires by itself, but what was lost is counted and applied again."""
         self.renewals += 1
+        if self.mischief.has_lost_layer:
+            self._apply()
 
-    def has_lapsed(self) -> bool:
-        """Whether the proxy was told to let go of its shares."""
-        return self.mischief.has_lost_layer
+    def events(self) -> Mapping[str, int]:
+        """Count what the proxy lost."""
+        return {"lapsed": self.lapses}
 
     def nodes(self) -> tuple[Node, ...]:
         """Return the one proxy, unless it is away."""
         if self.mischief.is_away:
             return ()
-        is_well = not (self.mischief.refusal or self.mischief.is_silent or self.mischief.has_lost_layer)
-        return (Node(id="memory", acknowledged=is_well, refusal=self.mischief.refusal),)
+        refusal = self.mischief.refusal or (LOST if self.mischief.has_lost_layer else "")
+        is_well = not refusal and not self.mischief.is_silent
+        return (Node(id=NODE, acknowledged=is_well, refusal=refusal, lapses=self.lapses),)
 
     def counters(self, target: Target) -> Reading:
         """Return what `serve` counted."""
@@ -233,6 +241,10 @@ class MemoryPlane(DataPlane):
             await self._sleep(self.mischief.delay_s)
 
     def _apply(self) -> None:
+        if self.mischief.has_lost_layer and self._shares():
+            self.lapses += 1
+            log.warning("layer_lost_at_proxy", node=NODE, why=LOST)
+        self.mischief.has_lost_layer = False
         # A share whose version has no address goes nowhere, as with Envoy.
         self._applied = {
             key: share

@@ -1,6 +1,6 @@
 """Pure: what versions served in the last hour, by minute and instance, and what earlier versions left behind.
 
-Before it: a data plane's counters, once a second. After it: `DataPlane.history`; `shelf` keeps it over restarts. Times
+Before it: a data plane's counters, each second or each half minute. After it: `DataPlane.history`; `shelf` keeps it over restarts. Times
 are seconds since 1970, because they must mean something to the router after this one.
 
 Bounded, so that a router can hold a thousand versions for months. A version keeps 60 minutes of two numbers for each
@@ -37,7 +37,7 @@ class Minute:
 
     Args:
         began_at: Seconds since 1970.
-        covered_s: How much of the time since was counted, seconds; 60 when it is complete.
+        covered_s: How much of the time since was counted, seconds; it is complete from 60 on.
         failed: Failed requests of the version. Its instances can have more: a try that was repeated is in theirs.
         counts: Total and failed, one after the other for each instance, in the order of `VersionPast.instances`.
         buckets: Requests by how long they took.
@@ -254,7 +254,12 @@ class Past:
 
     def forget(self, now: float) -> None:
         """Drop versions that served nothing for an hour because they are gone."""
-        old = [name for name, past in self.versions.items() if not past._within(MINUTES * MINUTE_S, now)]
+        since = now - MINUTES * MINUTE_S
+        old = [
+            name
+            for name, past in self.versions.items()
+            if not any(minute.began_at >= since for minute in reversed(past.minutes))
+        ]
         for name in old:
             del self.versions[name]
 
@@ -265,8 +270,8 @@ class Past:
                 minute.is_kept = False
 
     def changed(self) -> Iterator[tuple[str, VersionPast, Minute]]:
-        """Yield each minute that the shelf does not have as it is now."""
-        for name, past in self.versions.items():
+        """Yield each minute that the shelf does not have as it is now; more may be added meanwhile."""
+        for name, past in tuple(self.versions.items()):
             for minute in reversed(past.minutes):
                 if minute.is_kept:
                     break

@@ -26,6 +26,10 @@ from controller.model.share import basis_points
 from controller.model.target import Target, TargetKey
 from controller.model.verdict import Verdict
 
+PROXY_EVENTS = ("lapsed", "doubled", "unproved")
+"""What `DataPlane.events` counts: proxies that had no shares though a lease was live; streams refused because another
+proxy gives itself the same name; connections from other hosts that showed no certificate."""
+
 
 class LeaseKeeper(ABC):
     """Keeps targets, leases, epochs and closed releases; the only writer of shares.
@@ -105,6 +109,8 @@ class LeaseKeeper(ABC):
     @abstractmethod
     async def counters(self, target: TargetKey) -> Reading:
         """Return the newest counters of a target's versions; one read a second is shared by all callers.
+
+        The first caller in a while may wait for a reading, 0.7 s at most; `age_s` says how old the numbers are.
 
         Raises:
             NotFound: The target is not declared.
@@ -193,18 +199,20 @@ class DataPlane(ABC):
 
     @abstractmethod
     async def renew(self) -> None:
-        """Extend the life of what was pushed, where the plane expires by itself. Never grants anything."""
+        """Extend the life of what was pushed, where the plane expires by itself. Never grants anything.
 
-    def has_lapsed(self) -> bool:
-        """Whether a proxy let go of what was pushed because it was not renewed in time. Never blocks.
-
-        The keeper then ends the leases: what lapsed anywhere is only granted again with a new epoch.
+        A proxy that let go of its shares while a lease is live is named in the log, counted (`Node.lapses`, `events`),
+        shown as not acknowledged, and sent them again from `shares`, all within 2 s. No lease ends by it: what is sent
+        is bounded by the deadlines, and one proxy must not end everybody's.
         """
-        return False
 
     @abstractmethod
     def nodes(self) -> tuple[Node, ...]:
         """Return every connected proxy. Never blocks."""
+
+    def events(self) -> Mapping[str, int]:
+        """Count what happened at the proxies since the start, by `PROXY_EVENTS`. Never blocks."""
+        return {}
 
     def answering(self) -> Mapping[str, bool]:
         """Say of each proxy whose counts are read, by its name, whether it told them the last time. Never blocks."""
@@ -212,7 +220,14 @@ class DataPlane(ABC):
 
     @abstractmethod
     def counters(self, target: Target) -> Reading:
-        """Return the newest counters by version, read in the background once a second. Never blocks."""
+        """Return the newest counters by version that were read in the background. Never blocks."""
+
+    async def fresh(self, target: Target) -> Reading:
+        """Return counters that are as new as the plane can have them, after a second at most.
+
+        For planes that read only those targets every second that somebody asks for.
+        """
+        return self.counters(target)
 
     @abstractmethod
     def history(self, target: Target, version: str, window_s: float) -> History:

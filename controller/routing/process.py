@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from controller import registry
 from controller.errors import ConfigurationError
@@ -21,7 +22,10 @@ from controller.routing.book import Book
 from controller.routing.keeper import TICK_S, Keeper
 from controller.routing.port import DataPlane
 from controller.routing.server import RouterServer
-from controller.settings import Settings
+from controller.settings import Settings, Xds
+
+if TYPE_CHECKING:
+    from controller.routing.envoy.tls import Listener
 
 SOCKET_PATH_BYTES = 107
 
@@ -90,10 +94,22 @@ def _plane(settings: Settings) -> DataPlane:
             layer_ttl_s=settings.router.layer_ttl_s,
             history=settings.state_dir / "router" / "history.db",
             boot=boot_files(settings),
+            listener=_listener(settings.router.xds),
         )
     else:
         plane = made()
     return plane
+
+
+def _listener(xds: Xds) -> Listener | None:
+    """Return the listener for other hosts, its files checked; None without one."""
+    if xds.port is None or xds.certificate is None or xds.key is None or xds.client_ca is None:
+        return None
+    from controller.routing.envoy import tls
+
+    made = tls.Listener(xds.host, xds.port, xds.certificate, xds.key, xds.client_ca)
+    tls.check(made)
+    return made
 
 
 async def _until(stop: asyncio.Event, keeper: Keeper, *, every_s: float) -> None:

@@ -377,6 +377,21 @@ async def test_an_observation_without_proxies_is_not_applied(bench: Bench) -> No
     assert (await bench.keeper.observe(KEY)).is_applied is False
 
 
+async def test_an_observation_says_how_often_a_proxy_lost_its_shares(bench: Bench) -> None:
+    """While it has none it is not applied and says why; afterwards the number is still there for who looks late."""
+    await bench.keeper.grant(asking())
+    bench.desk.plane.mischief.has_lost_layer = True
+    lost = await bench.keeper.observe(KEY)
+    await bench.desk.tick()
+    healed = await bench.keeper.observe(KEY)
+
+    assert [(seen.is_applied, bool(seen.nodes[0].refusal)) for seen in (lost, healed)] == [
+        (False, True),
+        (True, False),
+    ]
+    assert (lost.nodes[0].lapses, healed.nodes[0].lapses) == (0, 1)
+
+
 async def test_a_router_that_is_not_there_is_unavailable(short_path: Path) -> None:
     """Without a router every call ends as RouterUnavailable within its deadline, and can be repeated."""
     remote = RemoteKeeper(short_path / "nobody.sock")

@@ -1,52 +1,40 @@
-"""Reads the counters of every Envoy on this host through its admin socket, once a second, for everybody.
+"""Asks one Envoy's admin socket for the counters of some targets, and reads its answers.
 
-Before it: Envoys on the same host. After it: `counting` adds up, `plane` answers from what was read last and never
-blocks. Only the standard library: this is the smallest process of all.
+Before it: `reader`, once a second. After it: `counting` adds up. Only the standard library: this is the smallest process
+of all.
 
-Two pages a second: `/clusters` in JSON has the hosts, `/stats` as text the retries and latency histograms of what was
-used. Text, because the same histograms in JSON are four times as long (200 clusters: 0.16 MB in 8 ms, 0.65 MB in 20).
+Two questions a reading: `/clusters` in JSON has the hosts; `/stats` as text, once for counters and once for histograms,
+the retries and latencies of what was used. Text, because the same histograms in JSON are four times as long (200
+clusters: 0.16 MB in 8 ms, 0.65 MB in 20). By type, because all types together take Envoy a third longer. Envoy answers in
+its main thread, which also takes pushes: so it is asked for the targets that somebody needs, never for all.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import math
-import secrets
+import re
 import struct
-import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from socket import SO_PEERCRED, SOL_SOCKET
 from typing import Any
 from urllib.parse import quote
 
-from controller.model.look import History, Reading, SourceState
-from controller.model.target import Target, TargetKey
-from controller.observability import logger
+from controller.model.target import TargetKey
 from controller.routing.envoy import latency
-from controller.routing.envoy.counting import HostCount, Ledger, RawReading
-from controller.routing.envoy.resources import cluster_name, shielded
-from controller.routing.past import Past
-from controller.routing.shelf import Shelf
+from controller.routing.envoy.counting import HostCount, RawReading
+from controller.routing.envoy.resources import SHIELD, shielded
 
-READ_EVERY_S = 1.0
-KEEP_EVERY_S = 30.0
-"""How much of its past a router that is killed may lose, seconds."""
 ANSWER_WITHIN_S = 1.0
-RETRIED_WITHIN_S = 0.04
-"""Between the pages: the longest back-off of a retry (`retries`: 30 ms for the second) and some more."""
-STALE_AFTER_S = 3.0
-DOWN_AFTER_S = 10.0
 LONGEST_ANSWER = 32 * 1024 * 1024
 """Bytes; about 60 000 hosts. A longer answer counts as none."""
+LONGEST_QUESTION = 45_000
+"""Characters of the names in it."""
+TARGETS_A_PAGE = 100
+"""To read their hosts takes 10 ms, in which no push goes out."""
 RETRIES = "upstream_rq_retry"
-_WANTED = quote(f"^cluster[.].*[.]({RETRIES}|{latency.STATISTIC})$", safe="")
-STATS = f"/stats?usedonly&histogram_buckets=disjoint&filter={_WANTED}"
-
-log = logger(__name__)
 
 
 class AdminError(Exception):
@@ -109,27 +97,78 @@ def _unchunked(head: bytes, body: bytes) -> bytes:
     return bytes(whole)
 
 
-def parse(clusters: Page, stats: Page) -> RawReading:
-    """Turn two admin pages into one reading.
+def questions(targets: Iterable[TargetKey]) -> Iterator[tuple[TargetKey, ...]]:
+    """Part targets into those that one question can name: Envoy takes 60 KiB."""
+    named: list[TargetKey] = []
+    length = 0
+    for target in targets:
+        length += len(target) + len("%7C%5C.")
+        if length > LONGEST_QUESTION:
+            yield tuple(named)
+            named, length = [], len(target)
+        named.append(target)
+    if named:
+        yield tuple(named)
+
+
+def pages(targets: Sequence[TargetKey]) -> Iterator[Sequence[TargetKey]]:
+    """Part the targets of one question into those of one page of hosts each."""
+    return (targets[at : at + TARGETS_A_PAGE] for at in range(0, len(targets), TARGETS_A_PAGE))
+
+
+def hosts_of(targets: Collection[TargetKey]) -> str:
+    """Return the path of the page with the hosts of all versions of these targets."""
+    return f"/clusters?format=json&filter={_escaped(f'^{_any(targets)}/')}"
+
+
+def statistics_of(targets: Collection[TargetKey]) -> tuple[str, str]:
+    """Return the paths of the pages with the retries, and with the latencies, of all versions of these targets."""
+    begin = f"^cluster[.](?:{SHIELD})?{_any(targets)}/.*[.]"
+    return (
+        f"/stats?usedonly&type=Counters&filter={_escaped(f'{begin}{RETRIES}$')}",
+        f"/stats?usedonly&type=Histograms&histogram_buckets=disjoint"
+        f"&filter={_escaped(f'{begin}{latency.STATISTIC}$')}",
+    )
+
+
+def _any(targets: Collection[TargetKey]) -> str:
+    return f"(?:{'|'.join(re.escape(key) for key in targets)})"
+
+
+def _escaped(expression: str) -> str:
+    return quote(expression, safe="")
+
+
+def parse(
+    hosts: Sequence[tuple[Collection[TargetKey] | None, Page]], statistics: Sequence[Page]
+) -> list[RawReading]:
+    """Turn the pages of one question into readings, one for each page of hosts.
 
     Args:
-        clusters: `/clusters?format=json`.
-        stats: `STATS`, read after `clusters`: see `counting`.
+        hosts: Pages of `hosts_of`, each with its targets; None when it was asked for all.
+        statistics: Pages of `statistics_of` them all, read after the hosts: see `counting`.
 
     Raises:
-        AdminError: A page is not what Envoy sends, or the two come from different processes.
+        AdminError: A page is not what Envoy sends, or they come from different processes.
     """
-    if stats.pid != clusters.pid:
+    if len({page.pid for page in (*statistics, *(page for _, page in hosts))}) > 1:
         raise AdminError("Envoy restarted between two pages")
     try:
-        retries, latencies = _statistics(stats.body.decode())
-        served = [
-            one for one in json.loads(clusters.body).get("cluster_statuses", []) if one.get("added_via_api")
+        retries, latencies = _statistics("\n".join(page.body.decode() for page in statistics))
+        return [
+            RawReading(
+                page.pid, _served(page), retries, latencies, None if targets is None else frozenset(targets)
+            )
+            for targets, page in hosts
         ]
-        hosts = {one["name"]: _hosts(one) for one in served}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise AdminError(f"a page that cannot be read: {error!r}"[:200]) from error
-    return RawReading(process=clusters.pid, hosts=hosts, retries=retries, latencies=latencies)
+
+
+def _served(page: Page) -> dict[str, dict[str, HostCount]]:
+    """Read hosts by cluster, the clusters from our bootstrap left out."""
+    found = json.loads(page.body).get("cluster_statuses", [])
+    return {one["name"]: _hosts(one) for one in found if one.get("added_via_api")}
 
 
 def _statistics(text: str) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
@@ -171,150 +210,3 @@ def _hosts(cluster: dict[str, Any]) -> dict[str, HostCount]:
             is_ejected=bool(host.get("health_status", {}).get("failed_outlier_check")),
         )
     return found
-
-
-@dataclass(slots=True)
-class _Source:
-    """One admin socket: when it was last read, and whether it answered the last time."""
-
-    socket: Path
-    read_at_s: float = -math.inf
-    is_answering: bool = True
-
-
-class CounterReader:
-    """Keeps the newest counters of all Envoys, added up.
-
-    Args:
-        sockets: The admin sockets, one an Envoy.
-        clock: Seconds, monotonic: how old a reading is.
-        shelf: Keeps what was served over restarts; None keeps nothing.
-        wall_clock: Seconds since 1970: when something was served.
-    """
-
-    def __init__(
-        self,
-        *,
-        sockets: Sequence[Path],
-        clock: Callable[[], float],
-        shelf: Shelf | None = None,
-        wall_clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._sources = tuple(_Source(socket) for socket in sockets)
-        self._clock = clock
-        self._wall_clock = wall_clock
-        self._generation = secrets.token_hex(8)
-        self._shelf = shelf
-        self._past = Past() if shelf is None else shelf.open(wall_clock())
-        self._kept_at_s = clock()
-        self._keeping: asyncio.Task[None] | None = None
-        self._ledger = Ledger(self._past)
-        self._stable: dict[TargetKey, str] = {}
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to read in the background."""
-        self._task = asyncio.create_task(self._run())
-
-    async def aclose(self) -> None:
-        """Stop reading and keep what was served. Idempotent."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-        if self._shelf is not None:
-            if self._keeping is not None:
-                await self._keeping
-            await self._shelf.save(self._past, self._wall_clock())
-            await self._shelf.aclose()
-            self._shelf = None
-
-    def _keep(self) -> None:
-        """Begin to write what changed, when it is time and the disk is not busy with the last time."""
-        is_time = self._clock() - self._kept_at_s >= KEEP_EVERY_S
-        if self._shelf is not None and is_time and (self._keeping is None or self._keeping.done()):
-            self._kept_at_s = self._clock()
-            self._keeping = asyncio.create_task(self._shelf.save(self._past, self._wall_clock()))
-
-    async def read(self) -> None:
-        """Read every Envoy once, all at the same time. One that does not answer is said and stands still."""
-        answers = await asyncio.gather(*(self._read(source) for source in self._sources))
-        now_s, readings = self._clock(), {}
-        for source, answer in zip(self._sources, answers, strict=True):
-            self._say(source, answer if isinstance(answer, AdminError) else None)
-            if isinstance(answer, RawReading):
-                source.read_at_s = now_s
-                readings[str(source.socket)] = answer
-        if readings:
-            self._ledger.add(readings, now_s, self._wall_clock())
-
-    @staticmethod
-    async def _read(source: _Source) -> RawReading | AdminError:
-        try:
-            clusters = await get(source.socket, "/clusters?format=json")
-            await asyncio.sleep(RETRIED_WITHIN_S)
-            return parse(clusters, await get(source.socket, STATS))
-        except AdminError as error:
-            return error
-
-    async def _run(self) -> None:
-        while True:
-            started_s = self._clock()
-            try:
-                await self.read()
-                self._keep()
-            except Exception:  # the edge of this task: a reader that ended would be silent for ever
-                log.exception("counter_reader_broke")
-            await asyncio.sleep(max(0.05, READ_EVERY_S - (self._clock() - started_s)))
-
-    def _say(self, source: _Source, error: AdminError | None) -> None:
-        """Log the first failure and the first success after it, not each one."""
-        if source.is_answering != (error is None):
-            source.is_answering = error is None
-            if error is None:
-                log.info("counters_answered", proxy=str(source.socket))
-            else:
-                log.warning("counters_failed", proxy=str(source.socket), error=str(error))
-
-    def answering(self) -> dict[str, bool]:
-        """Say by admin socket whether its Envoy answered the last time; one that was never asked does."""
-        return {str(source.socket): source.is_answering for source in self._sources}
-
-    def reading(self, target: Target) -> Reading:
-        """Return the newest counters of a target's versions."""
-        ages_s = [self._clock() - source.read_at_s for source in self._sources]
-        arms = {version: self._ledger.arm(cluster_name(target.key, version)) for version in target.versions}
-        return Reading(
-            generation=self._generation,
-            source=_state(ages_s),
-            age_s=min(max(ages_s), 1e9),
-            arms={version: arm for version, arm in arms.items() if arm is not None},
-            bounds_s=latency.BOUNDS_S,
-        )
-
-    def declared(self, targets: Sequence[Target]) -> None:
-        """Take in which targets there are: a version that is not stable any more is remembered as an earlier one."""
-        for target in targets:
-            before = self._stable.get(target.key, target.stable)
-            if before != target.stable:
-                self._past.retire(target.key, before, cluster_name(target.key, before))
-        self._stable = {target.key: target.stable for target in targets}
-        self._past.keep_targets(self._stable)
-
-    def history(self, target: Target, version: str, window_s: float) -> History:
-        """Return what a version served in the newest `window_s` seconds, or in the shorter time that is known."""
-        known = self._past.versions.get(cluster_name(target.key, version))
-        if known is None:
-            return History(
-                window_s=0.0, total=0, failed=0, earlier=self._past.earlier_than(target.key, version)
-            )
-        found = known.history(window_s, self._wall_clock(), latency.BOUNDS_S)
-        return replace(found, earlier=self._past.earlier_than(target.key, version))
-
-
-def _state(ages_s: Sequence[float]) -> SourceState:
-    """One silent Envoy makes all counts doubtful; they are gone when none answers any more."""
-    if min(ages_s) > DOWN_AFTER_S:
-        return SourceState.DOWN
-    return SourceState.STALE if max(ages_s) > STALE_AFTER_S else SourceState.OK

@@ -4,7 +4,8 @@ Before it: `bootfile` writes the file, the supervisor (`controller.embedded`) or
 it: Envoy reads its route table from another file (`boot`) and asks the router for everything else (`xds`).
 
 What the listener does to a request, in this order: reject what is malformed; overwrite the draw header with a fresh id
-(no caller chooses a side); keep a well-formed X-Correlation-ID or replace it; route; set the id on the response.
+(no caller chooses a side); keep a well-formed X-Correlation-ID or replace it; fail or hold what a trusted caller wants
+failed (`faults`); route; set the id on the response.
 
 What an Envoy does that starts while no router answers: it waits `boot.FETCH_WITHIN` for each of three answers, opens its
 port and serves the last known stable routes.
@@ -22,11 +23,13 @@ from typing import Any
 
 from controller.errors import ConfigurationError
 from controller.observability import CORRELATION_HEADER, CORRELATION_ID
-from controller.routing.envoy import latency
+from controller.routing.envoy import faults, latency
 from controller.routing.envoy.access_log import access_log
 from controller.routing.envoy.boot import FETCH_WITHIN
+from controller.routing.envoy.faults import fault_filters
 from controller.routing.envoy.identity import cookie_filter
 from controller.routing.envoy.resources import DRAW_HEADER, LAYER, ROUTE_TABLE
+from controller.routing.envoy.uplink import Uplink, ads_stream, router_cluster
 
 Json = dict[str, Any]
 
@@ -55,6 +58,7 @@ STATS = (
     r"^cluster\..*\.upstream_cx_connect_fail$",
     latency.pattern(),
     r"^http\.edge\.(downstream_rq_.*|downstream_cx_active)$",
+    faults.STATS,
     r"^(runtime|control_plane|server|listener_manager)\.",
 )
 """The statistics that exist at all; each one costs memory for every cluster."""
@@ -115,7 +119,8 @@ class EnvoyOptions:
         routes: The route table, which the router keeps (`bootfile`).
         listen_host: Where users come in.
         node_id: Names this Envoy to the router.
-        trusted: Ranges of addresses whose callers may use previews, as in 10.0.0.0/8.
+        trusted: Ranges of addresses whose callers may use previews and ask for faults, as in 10.0.0.0/8.
+        uplink: How it reaches a router on another host; None takes the socket.
     """
 
     listen_port: int
@@ -126,6 +131,7 @@ class EnvoyOptions:
     listen_host: str = "127.0.0.1"
     node_id: str = "edge"
     trusted: tuple[str, ...] = LOOPBACK
+    uplink: Uplink | None = None
 
 
 def envoy_bootstrap(options: EnvoyOptions, *, clusters: Sequence[Json] = ()) -> Json:
@@ -157,11 +163,11 @@ def envoy_bootstrap(options: EnvoyOptions, *, clusters: Sequence[Json] = ()) -> 
         },
         "overload_manager": {"resource_monitors": [_connection_limit()]},
         "dynamic_resources": {
-            "ads_config": _ads_stream(),
+            "ads_config": ads_stream(),
             "cds_config": _ads(initial_fetch_timeout=FETCH_WITHIN),
         },
         "static_resources": {
-            "clusters": [_router_cluster(options.xds_socket), *clusters],
+            "clusters": [router_cluster(options.xds_socket, options.uplink), *clusters],
             "listeners": [_listener(options)],
         },
     }
@@ -178,44 +184,8 @@ def _connection_limit() -> Json:
     }
 
 
-def _ads_stream() -> Json:
-    """Build the one stream to the router; its back-off decides how long a restarted router waits for its proxies."""
-    stream = {
-        "cluster_name": "router",
-        "retry_policy": {"retry_back_off": {"base_interval": "0.1s", "max_interval": "0.5s"}},
-    }
-    return {
-        "api_type": "DELTA_GRPC",
-        "transport_api_version": "V3",
-        "grpc_services": [{"envoy_grpc": stream}],
-    }
-
-
 def _ads(**more: str) -> Json:
     return {"ads": {}, "resource_api_version": "V3", **more}
-
-
-def _router_cluster(socket: Path) -> Json:
-    """Build the static cluster of the router; the keep-alive cuts the stream of a frozen one before a lease could run out."""
-    return {
-        "name": "router",
-        "type": "STATIC",
-        "connect_timeout": "0.5s",
-        "load_assignment": {
-            "cluster_name": "router",
-            "endpoints": [
-                {"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": str(socket)}}}}]},
-            ],
-        },
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": _TYPE + "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": {
-                    "http2_protocol_options": {"connection_keepalive": {"interval": "0.5s", "timeout": "1s"}}
-                },
-            }
-        },
-    }
 
 
 def _listener(options: EnvoyOptions) -> Json:
@@ -283,6 +253,7 @@ def _connection_manager(options: EnvoyOptions) -> Json:
         "http_filters": [
             _correlation_in(),
             _correlation_out(),
+            *fault_filters(),
             cookie_filter(),
             {
                 "name": "envoy.filters.http.router",

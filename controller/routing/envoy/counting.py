@@ -28,12 +28,14 @@ What counts as what, found on Envoy 1.40 and kept by a test against real service
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from controller.model.look import Arm, Instance
+from controller.model.target import TargetKey
 from controller.model.wealth import Tally
 from controller.routing.envoy.latency import BUCKETS
+from controller.routing.envoy.resources import target_of
 from controller.routing.past import Past
 
 
@@ -58,12 +60,14 @@ class RawReading:
         retries: By cluster name.
         latencies: By cluster name: requests by how long they took, in the buckets of `latency`. A cluster that served
             nothing has none.
+        targets: Whom it is about: a cluster of theirs that is not in it is not there. None: everybody.
     """
 
     process: int
     hosts: Mapping[str, Mapping[str, HostCount]]
     retries: Mapping[str, int]
     latencies: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    targets: frozenset[TargetKey] | None = None
 
 
 @dataclass(slots=True)
@@ -107,6 +111,8 @@ class _Cluster:
     total: int = 0
     failed: int = 0
     buckets: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+    read_at_s: float = 0.0
+    """When a proxy told of it last."""
 
     def part(self, proxy: str) -> _Part:
         return self.parts.setdefault(proxy, _Part())
@@ -126,54 +132,56 @@ class Ledger:
     def __init__(self, past: Past | None = None) -> None:
         self._past = past or Past()
         self._clusters: dict[str, _Cluster] = {}
+        self._of_target: dict[TargetKey, list[str]] = {}
+        """Names of clusters."""
         self._processes: dict[str, int] = {}
-        self._read_at_s: float | None = None
 
     def add(self, readings: Mapping[str, RawReading], at_s: float, now: float) -> None:
-        """Take one round in. What a proxy says first has no known beginning: it counts, but it is no past.
+        """Take one round in. What a proxy says first of a cluster has no known beginning: it counts, but is no past.
 
         Args:
-            readings: What each proxy said that answered, by the proxy's name.
+            readings: What each proxy said that answered, by the proxy's name; all about the same targets.
             at_s: When, seconds on the reader's clock.
             now: The same in seconds since 1970; it may jump.
         """
-        took_s = None if self._read_at_s is None else at_s - self._read_at_s
-        self._read_at_s = at_s
-        newcomers = {proxy: one for proxy, one in readings.items() if proxy not in self._processes}
-        known = {proxy: one for proxy, one in readings.items() if proxy in self._processes}
-        self._add(newcomers, None, now)
-        self._add(known, took_s, now)
-
-    def _add(self, readings: Mapping[str, RawReading], took_s: float | None, now: float) -> None:
         for proxy, reading in readings.items():
             if self._processes.get(proxy) != reading.process:
                 self._processes[proxy] = reading.process
                 self._begin_again(proxy)
-            for name in self._clusters.keys() - reading.hosts.keys():
+            for name in self._known(reading) - reading.hosts.keys():
                 _add_hosts(self._clusters[name], proxy, {})
         for name in dict.fromkeys(name for reading in readings.values() for name in reading.hosts):
-            cluster = self._clusters.setdefault(name, _Cluster())
-            served: dict[str, Tally] = {}
-            timed: Sequence[int] = ()
-            for proxy, reading in readings.items():
-                if name in reading.hosts:
-                    part = cluster.part(proxy)
-                    for address, tally in _add_hosts(cluster, proxy, reading.hosts[name]).items():
-                        served[address] = served.get(address, Tally()) + tally
-                    # What is not in the answer was not used since it was made; if it was made anew, it shows when used.
-                    part.retries.advance(reading.retries.get(name, part.retries.raw))
-                    more = _add_buckets(cluster, part, reading.latencies.get(name, part.raw_buckets))
-                    timed = (
-                        [sum(pair) for pair in zip(timed, more, strict=True)]
-                        if timed and more
-                        else timed or more
-                    )
-            counted = _sum_up(cluster)
-            if took_s is not None:
-                self._past.of(name).add(now, took_s, counted, served, timed)
+            cluster = self._cluster(name)
+            told = {proxy: one for proxy, one in readings.items() if name in one.hosts}
+            first = {proxy: one for proxy, one in told.items() if proxy not in cluster.parts}
+            if first:
+                _advance(cluster, name, first)
+                _sum_up(cluster)
+            if len(first) < len(told):
+                served, timed = _advance(
+                    cluster, name, {proxy: one for proxy, one in told.items() if proxy not in first}
+                )
+                took_s = at_s - cluster.read_at_s
+                self._past.of(name).add(now, took_s, _sum_up(cluster), served, timed)
+            cluster.read_at_s = at_s
+
+    def _known(self, reading: RawReading) -> Set[str]:
+        """Return the clusters that it would tell if they were still there."""
+        if reading.targets is None:
+            return self._clusters.keys()
+        return {name for target in reading.targets for name in self._of_target.get(target, ())}
+
+    def _cluster(self, name: str) -> _Cluster:
+        known = self._clusters.get(name)
+        if known is None:
+            known = self._clusters[name] = _Cluster()
+            self._of_target.setdefault(target_of(name), []).append(name)
+        return known
 
     def _begin_again(self, proxy: str) -> None:
         for cluster in self._clusters.values():
+            if proxy not in cluster.parts:
+                continue
             part = cluster.part(proxy)
             part.retries.raw = 0
             part.raw_buckets = (0,) * BUCKETS
@@ -212,6 +220,23 @@ def _instances(cluster: _Cluster) -> tuple[Instance, ...]:
         )
         for address, hosts in found.items()
     )
+
+
+def _advance(
+    cluster: _Cluster, name: str, readings: Mapping[str, RawReading]
+) -> tuple[dict[str, Tally], Sequence[int]]:
+    """Take in what proxies say of one cluster; returns the new attempts by address and the new latencies."""
+    served: dict[str, Tally] = {}
+    timed: Sequence[int] = ()
+    for proxy, reading in readings.items():
+        part = cluster.part(proxy)
+        for address, tally in _add_hosts(cluster, proxy, reading.hosts[name]).items():
+            served[address] = served.get(address, Tally()) + tally
+        # What is not in the answer was not used since it was made; if it was made anew, it shows when used.
+        part.retries.advance(reading.retries.get(name, part.retries.raw))
+        more = _add_buckets(cluster, part, reading.latencies.get(name, part.raw_buckets))
+        timed = [sum(pair) for pair in zip(timed, more, strict=True)] if timed and more else timed or more
+    return served, timed
 
 
 def _add_hosts(cluster: _Cluster, proxy: str, hosts: Mapping[str, HostCount]) -> dict[str, Tally]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 
 from google.protobuf.struct_pb2 import Struct
 
@@ -45,9 +46,15 @@ def runtime_value(share: int) -> Struct:
     return value
 
 
+@lru_cache(maxsize=10_000)
+def _bytes(share: int) -> bytes:
+    """Return the same in bytes, of which there are as many as shares: a step builds the values of all leases."""
+    return runtime_value(share).SerializeToString(deterministic=True)
+
+
 def layer(shares: Mapping[TargetKey, Shares]) -> Wire:
     """Build the runtime layer: one key for each share there is, none for anybody else."""
     content = Struct()
     for target, share in shares.items():
-        content.fields[runtime_key(target, share.release)].struct_value.CopyFrom(runtime_value(share.share))
+        content.fields[runtime_key(target, share.release)].struct_value.ParseFromString(_bytes(share.share))
     return wire(LAYER, RUNTIME, discovery_pb2.Runtime(name=LAYER, layer=content))

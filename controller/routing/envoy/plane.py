@@ -9,23 +9,29 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from controller.errors import DataPlaneRefused
 from controller.model.lease import Node
 from controller.model.look import History, Reading
 from controller.model.target import Target, TargetKey
-from controller.routing.envoy.admin import CounterReader
 from controller.routing.envoy.bootfile import BootFiles
 from controller.routing.envoy.layer import layer
-from controller.routing.envoy.session import Wanted
-from controller.routing.envoy.snapshot import Builder, missing_clusters
+from controller.routing.envoy.reader import CounterReader
+from controller.routing.envoy.right_of_way import RightOfWay
+from controller.routing.envoy.runtime import RuntimeWatch
+from controller.routing.envoy.session import Session, Wanted
+from controller.routing.envoy.snapshot import Builder
+from controller.routing.envoy.tls import Listener
 from controller.routing.envoy.xds import XdsServer
 from controller.routing.port import DataPlane, PlaneCapabilities, Shares
 from controller.routing.shelf import Shelf
 
 ACKNOWLEDGE_WITHIN_S = 2.0
 """Longest wait for the proxies in a declaration or a push."""
+RENEW_EVERY_S = 1.0
+"""Longest pause between two renewals, however long a layer lives: a refused one is how a lapse is noticed."""
 CAPABILITIES = PlaneCapabilities(acknowledges=True, expires=True, counts=True, finest_share=1)
 
 
@@ -39,6 +45,7 @@ class EnvoyPlane(DataPlane):
         layer_ttl_s: How long an Envoy keeps shares without a renewal, seconds; renewed each third of it.
         history: File that keeps what was served over restarts; None keeps nothing.
         boot: The files of the Envoy on this host, for its next start; None keeps none.
+        listener: Where Envoys on other hosts ask, with mutual TLS; None listens on the socket alone.
     """
 
     def __init__(
@@ -50,6 +57,7 @@ class EnvoyPlane(DataPlane):
         history: Path | None = None,
         boot: BootFiles | None = None,
         more_admin_sockets: Sequence[Path] = (),
+        listener: Listener | None = None,
     ) -> None:
         self._boot = boot
         self._builder = Builder()
@@ -61,10 +69,22 @@ class EnvoyPlane(DataPlane):
         self._expects_until_s = 0.0
         """Until then a proxy may still serve shares of the router before this one, though none is connected yet."""
         self._changed = asyncio.Event()
-        self._xds = XdsServer(socket=xds_socket, wanted=self._wanted, on_change=self._changed.set)
+        self._xds = XdsServer(
+            socket=xds_socket, listener=listener, wanted=self._wanted, on_change=self._changed.set
+        )
+        self._way = RightOfWay()
         shelf = None if history is None else Shelf(history)
         sockets = (admin_socket, *more_admin_sockets)
-        self._reader = CounterReader(sockets=sockets, clock=time.monotonic, shelf=shelf)
+        self._reader = CounterReader(
+            sockets=sockets,
+            clock=time.monotonic,
+            shelf=shelf,
+            shared=lambda: self._shares().keys(),
+            way=self._way,
+        )
+        self._watch = RuntimeWatch(
+            sockets=sockets, roster=self._xds.roster, wanted=self._wanted, wake=self._xds.wake
+        )
 
     async def start(self, shares: Callable[[], Mapping[TargetKey, Shares]]) -> None:
         """Listen for Envoys and begin to read counters."""
@@ -73,11 +93,14 @@ class EnvoyPlane(DataPlane):
             self._expects_until_s = _now_s() + self._layer_ttl_s
         await self._xds.start()
         self._reader.start()
+        self._watch.start()
 
     async def declare(self, targets: Sequence[Target]) -> None:
         """Replace the set of targets; a refused one is taken back, and what was good before is served again."""
         wanted = tuple(targets)
-        if missing := missing_clusters(self._builder.build(wanted, self._shares())):
+        for _ in self._builder.steps(wanted, self._shares()):
+            await asyncio.sleep(0)  # renewals and shares go out meanwhile
+        if missing := self._builder.missing(self._builder.build(wanted, self._shares())):
             raise DataPlaneRefused(f"a route names a cluster that is not there: {min(missing)}")
         before, self._targets = self._targets, wanted
         known = {target.key for target in before} & {target.key for target in targets}
@@ -102,30 +125,45 @@ class EnvoyPlane(DataPlane):
 
         Just after a restart with live leases it also waits for the first Envoy to come back: it still has them.
         """
-        self._xds.wake()
-        await self._settled(expects=_now_s() < self._expects_until_s)
+        with self._way.push():
+            self._xds.wake()
+            await self._settled(expects=_now_s() < self._expects_until_s)
 
     async def renew(self) -> None:
-        """Extend the layer's life at every Envoy, at most each quarter of it; more calls do nothing."""
+        """Extend the layer's life at every Envoy, at most each quarter of it; more calls do nothing.
+
+        An Envoy that has let go of it refuses, is said to have lapsed, and gets the whole layer again.
+        """
+        self._xds.count_unproved()
         now_s = _now_s()
-        if now_s - self._renewed_at_s >= self._layer_ttl_s / 4:
+        if now_s - self._renewed_at_s >= min(self._layer_ttl_s / 4, RENEW_EVERY_S):
             self._renewed_at_s = now_s
             self._xds.wake(renew=True)
 
-    def has_lapsed(self) -> bool:
-        """Whether an Envoy refused a renewal because it had let go of the layer, and got no new one since."""
-        return any(session.has_lost_layer for session in self._xds.sessions())
-
     def nodes(self) -> tuple[Node, ...]:
         """Return every connected Envoy."""
-        return tuple(session.as_node() for session in self._xds.sessions())
+        return tuple(map(self._node, self._xds.sessions()))
+
+    def _node(self, session: Session) -> Node:
+        node = replace(session.as_node(), lapses=self._xds.roster.lapses[session.node])
+        doubt = self._watch.doubts.get(session.node, "")
+        return replace(node, acknowledged=False, refusal=node.refusal or doubt) if doubt else node
+
+    def events(self) -> Mapping[str, int]:
+        """Count what happened at the Envoys since the start."""
+        return self._xds.roster.events
 
     def answering(self) -> Mapping[str, bool]:
         """Say by admin socket whether its Envoy told its counts the last time it was asked."""
         return self._reader.answering()
 
+    async def fresh(self, target: Target) -> Reading:
+        """Return counters that are at most two seconds old while Envoy answers, and read them every second from now on."""
+        await self._reader.look(target)
+        return self._reader.reading(target)
+
     def counters(self, target: Target) -> Reading:
-        """Return the newest counters by version; at most one second old while Envoy answers."""
+        """Return the newest counters by version; of a target that nobody looked at they can be half a minute old."""
         return self._reader.reading(target)
 
     def history(self, target: Target, version: str, window_s: float) -> History:
@@ -138,6 +176,7 @@ class EnvoyPlane(DataPlane):
 
     async def aclose(self) -> None:
         """Stop serving; Envoys return to stable when the layer's time is up."""
+        await self._watch.aclose()
         await self._reader.aclose()
         await self._xds.aclose()
 

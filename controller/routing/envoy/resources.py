@@ -52,6 +52,11 @@ def cluster_name(target: TargetKey, version: str) -> str:
     return f"{target}/{version}"
 
 
+def target_of(name: str) -> TargetKey:
+    """Return the target whose version has a cluster of this name."""
+    return TargetKey(name.partition("/")[0])
+
+
 def rescue_name(target: TargetKey) -> str:
     """Return the name of the cluster over stable's endpoints that takes over what a canary failed."""
     return f"rescue/{target}"

@@ -26,6 +26,8 @@ from controller.routing.envoy.resources import (
 from controller.routing.envoy.routes import named_clusters, virtual_host
 from controller.routing.port import Shares
 
+STEP = 20
+"""Targets that are built without a stop; 10 ms."""
 Shown = tuple[str, str] | None
 """What a virtual host shows of a share: version and release; None without one."""
 
@@ -44,8 +46,23 @@ class Builder:
 
     def __init__(self) -> None:
         self._places: dict[TargetKey, tuple[Target, Snapshot]] = {}
-        self._hosts: dict[TargetKey, tuple[Target, Shown, Wire]] = {}
+        self._hosts: dict[TargetKey, tuple[Target, Shown, Wire, frozenset[str]]] = {}
         self._last: tuple[Sequence[Target], Mapping[TargetKey, Shown], Snapshot] | None = None
+
+    def steps(self, targets: Sequence[Target], shares: Mapping[TargetKey, Shares]) -> Iterator[None]:
+        """Build what `build` will need, and stop now and then, so that others can go on meanwhile."""
+        for number, target in enumerate(targets, start=1):
+            self._places_of(target)
+            self._host_of(target, shares.get(target.key))
+            if number % STEP == 0:
+                yield
+
+    def missing(self, made: Snapshot) -> set[str]:
+        """Return the clusters that a route names and nobody has, of the last snapshot that was built for all targets.
+
+        Envoy accepts such a route, and answers 503 for it.
+        """
+        return {name for *_, named in self._hosts.values() for name in named} - made.clusters.keys()
 
     def build(self, targets: Sequence[Target], shares: Mapping[TargetKey, Shares]) -> Snapshot:
         """Build clusters, endpoints and virtual hosts.
@@ -96,7 +113,8 @@ class Builder:
         known = self._hosts.get(target.key)
         if known is None or known[0] is not target or known[1] != shown:
             host = virtual_host(target, share)
-            known = self._hosts[target.key] = (target, shown, wire(host.name, HOSTS, host))
+            named = frozenset(named_clusters(host))
+            known = self._hosts[target.key] = (target, shown, wire(host.name, HOSTS, host), named)
         return known[2]
 
     def _forget(self, kept: Set[TargetKey]) -> None:
@@ -131,12 +149,6 @@ def _add(made: Snapshot, target: Target, name: str, addresses: Sequence[str]) ->
         # A cluster that is made anew waits for its endpoints to be sent again, so its hash is part of theirs.
         assigned = build.assignment(name, addresses)
         made.endpoints[name] = wire(name, ENDPOINTS, assigned, made.clusters[name].version)
-
-
-def missing_clusters(made: Snapshot) -> set[str]:
-    """Return the clusters that a route names and nobody has: Envoy accepts such a route, and answers 503 for it."""
-    hosts = (resources_pb2.VirtualHost.FromString(host.body.value) for host in made.hosts.values())
-    return {name for host in hosts for name in named_clusters(host)} - made.clusters.keys()
 
 
 def _shields(target: Target) -> Iterator[resources_pb2.Cluster]:

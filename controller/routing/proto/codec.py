@@ -183,7 +183,8 @@ def observation_to_wire(seen: Observation) -> wire.Observation:
         stable=seen.stable,
         lease=None if seen.lease is None else lease_to_wire(seen.lease),
         nodes=[
-            wire.Node(id=node.id, acknowledged=node.acknowledged, refusal=node.refusal) for node in seen.nodes
+            wire.Node(id=node.id, acknowledged=node.acknowledged, refusal=node.refusal, lapses=node.lapses)
+            for node in seen.nodes
         ],
     )
 
@@ -195,7 +196,7 @@ def observation_from_wire(message: wire.Observation) -> Observation:
         epoch=message.epoch,
         stable=message.stable,
         lease=lease_from_wire(message.lease) if message.HasField("lease") else None,
-        nodes=tuple(Node(node.id, node.acknowledged, node.refusal) for node in message.nodes),
+        nodes=tuple(Node(node.id, node.acknowledged, node.refusal, node.lapses) for node in message.nodes),
     )
 
 

@@ -137,14 +137,16 @@ class Closure(_message.Message):
     def __init__(self, target: _Optional[str] = ..., release: _Optional[str] = ..., kind: _Optional[str] = ..., reason: _Optional[str] = ..., at: _Optional[float] = ..., verdict_json: _Optional[str] = ...) -> None: ...
 
 class Node(_message.Message):
-    __slots__ = ("id", "acknowledged", "refusal")
+    __slots__ = ("id", "acknowledged", "refusal", "lapses")
     ID_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    LAPSES_FIELD_NUMBER: _ClassVar[int]
     id: str
     acknowledged: bool
     refusal: str
-    def __init__(self, id: _Optional[str] = ..., acknowledged: _Optional[bool] = ..., refusal: _Optional[str] = ...) -> None: ...
+    lapses: int
+    def __init__(self, id: _Optional[str] = ..., acknowledged: _Optional[bool] = ..., refusal: _Optional[str] = ..., lapses: _Optional[int] = ...) -> None: ...
 
 class Observation(_message.Message):
     __slots__ = ("target", "epoch", "stable", "lease", "nodes")

@@ -52,6 +52,55 @@ async def test_it_holds_the_options_and_the_stable_versions(state: Path, capsys:
     assert str(state / "envoy" / "routes.json") in json.dumps(static["listeners"])
 
 
+TLS = ("--certificate", "/c/edge.pem", "--key", "/c/edge.key", "--ca", "/c/ca.pem")
+
+
+@pytest.mark.parametrize(
+    ("host", "kind", "san"),
+    [
+        ("router.internal", "STRICT_DNS", "DNS"),
+        ("10.1.2.3", "STATIC", "IP_ADDRESS"),
+        ("[fd00::1]", "STATIC", "IP_ADDRESS"),
+    ],
+)
+async def test_an_envoy_on_another_host_asks_by_tls(
+    state: Path, capsys: Capture, host: str, kind: str, san: str
+) -> None:
+    """The cluster of the router has the address, our certificate, and who the router must be; the socket is in it no more."""
+    made = _printed(capsys, "--xds", f"{host}:9443", *TLS, "--routes", "/c/routes.json")
+    router = made["static_resources"]["clusters"][0]
+    context = router["transport_socket"]["typed_config"]["common_tls_context"]
+    place = router["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]
+    matcher = context["validation_context"]["match_typed_subject_alt_names"]
+
+    assert (router["type"], place["socket_address"]["port_value"]) == (kind, 9443)
+    assert place["socket_address"]["address"] == host.strip("[]")
+    assert matcher == [{"san_type": san, "matcher": {"exact": host.strip("[]")}}]
+    assert context["validation_context"]["trusted_ca"] == {"filename": "/c/ca.pem"}
+    assert context["tls_params"]["tls_minimum_protocol_version"] == "TLSv1_2"
+    assert context["tls_certificates"][0]["private_key"] == {"filename": "/c/edge.key"}
+    assert "/c/routes.json" in json.dumps(made["static_resources"]["listeners"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--xds", "router.internal", *TLS),
+        ("--xds", "router.internal:0", *TLS),
+        ("--xds", "router/internal:1", *TLS),
+        ("--key", "--xds", "router.internal:9443", *TLS[:2], *TLS[4:]),
+        ("--certificate", "--xds", "router.internal:9443"),
+        ("--xds", *TLS),
+    ],
+)
+def test_half_of_tls_is_refused(state: Path, capsys: Capture, options: tuple[str, ...]) -> None:
+    """Address and all three files, or none; the line names what is missing or wrong."""
+    named, given = options[0], options if options[1][:2] != "--" else options[1:]
+
+    assert run(["router", "bootstrap", *given]) == EXIT_ERROR
+    assert f"serinus: {named}: expected" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "options",
     [

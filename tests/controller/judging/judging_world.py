@@ -105,6 +105,14 @@ class World:
         ]
         return self
 
+    async def freeze_renewals(self, for_s: float) -> None:
+        """Let time go by in which no renewal reaches the keeper."""
+        task = self._tasks.pop(1)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await self.clock.drive(until_s=for_s)
+        self._tasks.insert(1, asyncio.create_task(self.renewals.run()))
+
     async def aclose(self) -> None:
         for task in self._tasks:
             task.cancel()

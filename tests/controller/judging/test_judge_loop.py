@@ -171,6 +171,25 @@ async def test_a_hung_judge_loses_its_share_like_a_dead_one(world: World) -> Non
 
 async def test_a_lapsed_lease_is_taken_again_by_its_own_release(world: World) -> None:
     """Only a lapse may be re-acquired, and it is, with a new epoch."""
+    task = asyncio.create_task(
+        world.judge().hold_step(order(is_open=True), resume=None, checkpoint=world.checkpoints.append)
+    )
+    await world.clock.drive(until_s=2)
+    before = world.share()
+
+    await world.freeze_renewals(6)
+    lapsed = world.share()
+    await world.clock.drive(until_s=3, then=task.done)
+
+    assert not task.done()
+    assert (before, lapsed, world.share()) == (1000, 0, 1000)
+    assert (await world.keeper.observe(TARGET.key)).epoch == 2
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_a_proxy_lost_costs_no_lease(world: World) -> None:
+    """The share is back with the next tick, under the same epoch: the judge need not take it again."""
 
     def lose() -> None:
         world.plane.mischief.has_lost_layer = True
@@ -178,7 +197,7 @@ async def test_a_lapsed_lease_is_taken_again_by_its_own_release(world: World) ->
     report = await run(world, order(is_open=True), meanwhile=lose, seconds=6)
 
     assert report is None
-    assert (await world.keeper.observe(TARGET.key)).epoch == 2
+    assert (await world.keeper.observe(TARGET.key)).epoch == 1
     assert world.share() == 1000
 
 

@@ -14,12 +14,15 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from controller.model.lease import Observation
 from controller.model.target import Target, TargetKey
 from controller.routing.envoy.bootfile import BootFiles
 from controller.routing.envoy.bootstrap import LOOPBACK, EnvoyOptions, envoy_arguments
 from controller.routing.envoy.plane import EnvoyPlane
+from controller.routing.envoy.tls import Listener
+from controller.routing.envoy.uplink import Uplink
 from controller.routing.port import DataPlane, LeaseKeeper, Shares
 
 HOST = "catalog.localhost"
@@ -126,6 +129,7 @@ class Edge:
     Args:
         folder: Short, because unix sockets are in it.
         has_default_limits: It is somebody's own Envoy, whose bootstrap leaves out our raised limits.
+        has_admin_layer: Its runtime can be overridden through the admin interface, which our bootstrap does not allow.
     """
 
     folder: Path
@@ -135,6 +139,8 @@ class Edge:
     node_id: str = "edge-1"
     router: Path | None = None
     has_default_limits: bool = False
+    has_admin_layer: bool = False
+    uplink: Uplink | None = None
 
     @property
     def xds(self) -> Path:
@@ -163,6 +169,7 @@ class Edge:
                 access_log=self.access_log,
                 routes=self.folder / "state" / "envoy" / "routes.json",
                 trusted=self.trusted,
+                uplink=self.uplink,
             )
         )
 
@@ -177,7 +184,9 @@ class Edge:
         boot = self.boot
         boot.refresh()
         if self.has_default_limits:
-            _leave_out_limits(boot.bootstrap)
+            _change_layers(boot.bootstrap, lambda layers: [one for one in layers if one["name"] != "limits"])
+        if self.has_admin_layer:
+            _change_layers(boot.bootstrap, lambda layers: [*layers, {"name": "override", "admin_layer": {}}])
         self.admin.unlink(missing_ok=True)
         with (self.folder / "envoy.log").open("ab") as log:
             self.process = subprocess.Popen(envoy_arguments(boot.bootstrap), stdout=log, stderr=log)
@@ -228,6 +237,17 @@ class Edge:
         await writer.wait_closed()
         return replies
 
+    async def modify_runtime(self, key: str, value: str) -> None:
+        """Override a runtime key through the admin interface; "" takes the override away."""
+        reader, writer = await asyncio.open_unix_connection(str(self.admin))
+        path = f"/runtime_modify?{key}={value}"
+        writer.write(
+            f"POST {path} HTTP/1.1\r\nhost: admin\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode()
+        )
+        answer = await reader.read()
+        writer.close()
+        assert b" 200 " in answer.split(b"\r\n", 1)[0], answer
+
     async def answers(self, status: int, *, host: str = HOST, within_s: float = 10.0) -> Reply:
         """Ask until the port is open and the answer has this status; returns it."""
         async with asyncio.timeout(within_s):
@@ -244,10 +264,9 @@ class Edge:
         return Counter(reply.version for replies in found for reply in replies)
 
 
-def _leave_out_limits(bootstrap: Path) -> None:
+def _change_layers(bootstrap: Path, change: Callable[[list[Any]], list[Any]]) -> None:
     found = json.loads(bootstrap.read_text())
-    layers = found["layered_runtime"]["layers"]
-    layers[:] = [one for one in layers if one["name"] != "limits"]
+    found["layered_runtime"]["layers"] = change(found["layered_runtime"]["layers"])
     bootstrap.write_text(json.dumps(found))
 
 
@@ -270,7 +289,11 @@ async def serving(*upstreams: Upstream) -> AsyncIterator[tuple[Upstream, ...]]:
 
 @asynccontextmanager
 async def planned(
-    edge: Edge, *others: Edge, ttl_s: float = 3.0, is_renewed: bool = True
+    edge: Edge,
+    *others: Edge,
+    ttl_s: float = 3.0,
+    is_renewed: bool = True,
+    listener: Listener | None = None,
 ) -> AsyncIterator[EnvoyPlane]:
     """Make an Envoy plane in this process, renewed as the keeper would; it and its Envoys end with the block."""
     plane = EnvoyPlane(
@@ -279,6 +302,7 @@ async def planned(
         layer_ttl_s=ttl_s,
         boot=edge.boot,
         more_admin_sockets=[other.admin for other in others],
+        listener=listener,
     )
 
     async def renew() -> None:
@@ -327,6 +351,8 @@ class RouterProcess:
     edge: Edge
     ttl_s: float = 3.0
     process: subprocess.Popen[bytes] | None = None
+    more: Mapping[str, str] = field(default_factory=dict)
+    """Further variables of its environment."""
 
     @property
     def socket(self) -> Path:
@@ -352,6 +378,7 @@ class RouterProcess:
             "SERINUS_ENVOY__ADMIN_SOCKET": str(self.edge.admin),
             "SERINUS_ENVOY__ACCESS_LOG": str(self.edge.access_log),
             "SERINUS_ENVOY__PORT": str(self.edge.port),
+            **self.more,
         }
         with (self.edge.folder / "router.log").open("ab") as log:
             self.process = subprocess.Popen(

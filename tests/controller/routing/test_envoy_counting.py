@@ -7,14 +7,16 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.model.look import SourceState
+from controller.model.target import TargetKey
 from controller.model.wealth import Tally
 from controller.routing.envoy import latency
-from controller.routing.envoy.admin import AdminError, CounterReader, Page, get, parse
+from controller.routing.envoy.admin import AdminError, Page, get, parse
 from controller.routing.envoy.counting import HostCount, Ledger, RawReading
+from controller.routing.envoy.reader import CounterReader
 from controller.routing.past import Past
 from tests.controller.routing.keeping import SHOP, HandClock
 
@@ -129,6 +131,12 @@ def test_totals_never_go_down(steps: list[tuple[int, dict[str, tuple[int, int]],
         before = (arm.total, arm.failed)
 
 
+def read(clusters: Page, stats: Page) -> RawReading:
+    """Read pages about everybody."""
+    (reading,) = parse([(None, clusters)], [stats])
+    return reading
+
+
 def page(value: object, pid: int = 7) -> Page:
     """Return an admin page."""
     return Page(pid, value if isinstance(value, bytes) else json.dumps(value).encode())
@@ -162,7 +170,7 @@ STATS = "\n".join(
 
 def test_envoys_pages_become_a_reading() -> None:
     """A counter without a value is zero; our own static cluster and foreign buckets are left out."""
-    reading = parse(page(CLUSTERS), page(STATS))
+    reading = read(page(CLUSTERS), page(STATS))
 
     assert reading == RawReading(
         7,
@@ -176,9 +184,9 @@ def test_a_shields_latencies_are_its_canarys_and_its_retries_are_not() -> None:
     """What users waited for through the shield counts for the canary, beside what went to it directly."""
     line = ZEROS.replace("B1.5(0,0)", "B1.5(1,9)")
     shielded = f"cluster.shield/{NAME}.upstream_rq_time: {line}\ncluster.shield/{NAME}.upstream_rq_retry: 5"
-    reading = parse(page(CLUSTERS), page(STATS + shielded.encode()))
+    reading = read(page(CLUSTERS), page(STATS + shielded.encode()))
 
-    alone = parse(page(CLUSTERS), page(STATS))
+    alone = read(page(CLUSTERS), page(STATS))
     assert sum(reading.latencies[NAME]) == 2 * sum(alone.latencies[NAME]) == 18
     assert reading.retries.get(NAME) == alone.retries.get(NAME)
 
@@ -197,7 +205,7 @@ def test_a_shields_latencies_are_its_canarys_and_its_retries_are_not() -> None:
 def test_garbage_is_no_reading(stats: Page, clusters: Page) -> None:
     """What cannot be read, or comes from two processes, is an error and never a row of zeros."""
     with pytest.raises(AdminError):
-        parse(clusters, stats)
+        read(clusters, stats)
 
 
 def test_latencies_add_up_over_restarts() -> None:
@@ -251,7 +259,7 @@ def test_age_becomes_a_state() -> None:
     reader = CounterReader(sockets=[Path("nobody")], clock=clock.boot_s)
     assert reader.reading(SHOP).source is SourceState.DOWN
 
-    reader._sources[0].read_at_s = clock.now_s
+    reader._sources[0].read_at_s[SHOP.key] = clock.now_s
     states = []
     for age_s in (0.0, 3.0, 3.1, 10.0, 10.1):
         clock.now_s = 100.0 + age_s
@@ -324,10 +332,86 @@ def test_one_silent_proxy_makes_the_counts_stale_and_only_all_of_them_down() -> 
     clock = HandClock()
     reader = CounterReader(sockets=[Path("one"), Path("two")], clock=clock.boot_s)
     one, two = reader._sources
-    one.read_at_s = two.read_at_s = clock.now_s
+    one.read_at_s[SHOP.key] = two.read_at_s[SHOP.key] = clock.now_s
     states = [reader.reading(SHOP).source.value]
     for other_s in (clock.now_s + 60, clock.now_s):
-        clock.now_s, one.read_at_s = clock.now_s + 60, other_s
+        clock.now_s, one.read_at_s[SHOP.key] = clock.now_s + 60, other_s
         states.append(reader.reading(SHOP).source.value)
 
     assert states == ["ok", "stale", "down"]
+
+
+def told(target: str, process: int = 1, **versions: dict[str, tuple[int, int]]) -> RawReading:
+    """Return a reading about one target: (success, error) by version and host."""
+    hosts = {
+        f"{target}/{version}": {address: HostCount(*counts, 0) for address, counts in each.items()}
+        for version, each in versions.items()
+    }
+    return RawReading(process, hosts, {}, {}, frozenset({TargetKey(target)}))
+
+
+def test_a_reading_about_one_target_says_nothing_of_the_others() -> None:
+    """Who was not asked for stands still, with all its hosts; who was and is not there has left."""
+    ledger = Ledger()
+    for second, reading in enumerate(
+        (
+            told("local.a", v1={"a:1": (5, 1)}),
+            told("local.b", v1={"b:1": (7, 0)}, v2={"b:2": (1, 0)}),
+            told("local.a", v1={"a:1": (6, 1)}),
+            told("local.b", v1={"b:1": (9, 0)}),
+        )
+    ):
+        add(ledger, reading, float(second), NOW + second)
+    arms = [ledger.arm(name) for name in ("local.a/v1", "local.b/v1", "local.b/v2")]
+
+    assert [(arm.total, len(arm.instances)) for arm in arms if arm] == [(7, 1), (9, 1), (1, 0)]
+
+
+def test_each_version_has_its_own_time_between_two_readings() -> None:
+    """What came late is told with the time it took, and the first reading of each has no known beginning."""
+    past = Past()
+    ledger = Ledger(past)
+    for second, reading in (
+        (0, told("local.a", v1={"a:1": (100, 0)})),
+        (5, told("local.b", v1={"b:1": (100, 0)})),
+        (6, told("local.a", v1={"a:1": (106, 0)})),
+        (35, told("local.b", v1={"b:1": (130, 0)})),
+    ):
+        add(ledger, reading, float(second), NOW + second)
+    known = [past.of(name).history(3_600.0, NOW + 35) for name in ("local.a/v1", "local.b/v1")]
+
+    assert [(one.window_s, one.total) for one in known] == [(6.0, 6), (30.0, 30)]
+
+
+def test_a_restart_is_a_restart_for_those_who_are_read_later_too() -> None:
+    """The new process is seen with one target; another one's counts begin from zero as well, and nothing is lost."""
+    ledger = Ledger()
+    for second, reading in enumerate(
+        (
+            told("local.a", v1={"a:1": (5, 0)}),
+            told("local.b", v1={"b:1": (7, 0)}),
+            told("local.a", process=2, v1={"a:1": (1, 0)}),
+            told("local.b", process=2, v1={"b:1": (8, 0)}),
+        )
+    ):
+        add(ledger, reading, float(second), NOW + second)
+    arms = [ledger.arm(name) for name in ("local.a/v1", "local.b/v1")]
+
+    assert [arm.total for arm in arms if arm] == [6, 15]
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.integers(0, 9)), max_size=30))
+def test_reading_some_adds_up_to_what_reading_all_does(steps: list[tuple[str, int, int]]) -> None:
+    """In whatever order targets are read, the totals after their last reading are what was counted."""
+    ledger, counted = Ledger(), {name: [0, 0] for name in "abc"}
+    for second, (asked, well, badly) in enumerate(steps):
+        for counts in counted.values():
+            counts[0] += well
+            counts[1] += badly
+        add(ledger, told(asked, v1={"x:1": (counted[asked][0], counted[asked][1])}), float(second), NOW)
+    for name, (well, badly) in counted.items():
+        add(ledger, told(name, v1={"x:1": (well, badly)}), 99.0, NOW)
+        arm = ledger.arm(f"{name}/v1")
+        assert arm is not None
+        assert (arm.total, arm.failed) == (well + badly, badly)

@@ -18,7 +18,7 @@ from controller.model.traffic import Identity, Mirror
 from controller.routing.envoy.layer import layer, runtime_key, runtime_value, seed
 from controller.routing.envoy.proto import discovery_pb2, resources_pb2
 from controller.routing.envoy.resources import host_name
-from controller.routing.envoy.snapshot import Builder, Snapshot, missing_clusters, snapshot
+from controller.routing.envoy.snapshot import Builder, Snapshot, snapshot
 from controller.routing.port import Shares
 from tests.controller.routing.keeping import KEY, SHOP
 
@@ -85,11 +85,24 @@ EVERYTHING = replace(
 @pytest.mark.parametrize("share", [None, Shares("v2", "rel-1", 500)])
 def test_every_route_names_a_cluster_that_is_there(target: Target, share: Shares | None) -> None:
     """Envoy would accept a route to nowhere and answer 503; what is missing is found before the push."""
-    made = snapshot([target], {KEY: share} if share else {})
+    builder = Builder()
+    made = builder.build([target], {KEY: share} if share else {})
     torn = Snapshot({}, {}, made.hosts)
 
-    assert missing_clusters(made) == set()
-    assert f"{KEY}/v1" in missing_clusters(torn)
+    assert builder.missing(made) == set()
+    assert f"{KEY}/v1" in builder.missing(torn)
+
+
+def test_what_is_built_in_steps_is_what_is_built_at_once() -> None:
+    """Others can go on between the steps; nothing is left for the end."""
+    targets = [replace(SHOP, name=f"s{number}", hosts=(f"s{number}.localhost",)) for number in range(95)]
+    share = {targets[7].key: Shares("v2", "rel-1", 500)}
+    builder = Builder()
+
+    pauses = sum(1 for _ in builder.steps(targets, share))
+
+    assert pauses == 4
+    assert builder.build(targets, share) == snapshot(targets, share)
 
 
 def test_what_is_kept_is_what_would_be_built() -> None:

@@ -212,17 +212,32 @@ async def test_a_frozen_router_grants_nothing_when_it_wakes(desk: Desk) -> None:
     assert desk.keeper.leases == 0
 
 
-async def test_what_lapsed_at_a_proxy_needs_a_new_epoch(desk: Desk) -> None:
-    """When a proxy let go of its shares, the lease is over for its holder, and never comes back by itself."""
+async def test_what_a_proxy_lost_is_said_and_sent_again(desk: Desk) -> None:
+    """A proxy that let go of its shares shows in `observe`, is counted, and has them again after a tick; no lease ends."""
     await desk.keeper.grant(asking())
     desk.plane.mischief.has_lost_layer = True
+    lost = await desk.keeper.observe(KEY)
+    without = desk.share()
 
     await desk.tick()
+    healed = await desk.keeper.observe(KEY)
     (answer,) = await desk.keeper.renew([Renewal(KEY, "rel-1", 1)])
 
-    assert (answer.standing, desk.share()) == (Standing.LAPSED, 0)
-    assert (await desk.keeper.grant(asking(after=1))).epoch == 2
-    assert desk.share() == 1_000
+    assert (lost.is_applied, bool(lost.nodes[0].refusal), without) == (False, True, 0)
+    assert (healed.is_applied, healed.nodes[0].lapses, desk.share()) == (True, 1, 1_000)
+    assert desk.keeper.proxy_events == {"lapsed": 1}
+    assert (answer.standing, healed.epoch) == (Standing.RENEWED, 1)
+
+
+async def test_what_a_proxy_lost_does_not_outlive_the_lease(desk: Desk) -> None:
+    """What is sent again is what is unexpired then: past the deadline that is nothing, and nothing was lost."""
+    await desk.keeper.grant(asking(term_s=5.0))
+    desk.plane.mischief.has_lost_layer = True
+    desk.clock.now_s += 5.0
+
+    await desk.tick()
+
+    assert (desk.share(), desk.plane.lapses) == (0, 0)
 
 
 async def test_a_restart_goes_on_with_unexpired_leases(tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from controller.model.look import Arm
-from controller.model.target import Target
+from controller.model.target import Target, TargetKey
 from controller.model.wealth import Tally
 from controller.routing.envoy import admin, latency
 from controller.routing.envoy.bootstrap import EnvoyOptions, envoy_arguments, envoy_bootstrap
 from controller.routing.envoy.counting import RawReading
 from controller.routing.envoy.plane import EnvoyPlane
+from controller.routing.envoy.reader import CounterReader
 from tests.controller.routing.edge import (
     RESET,
     Edge,
@@ -111,7 +112,8 @@ async def test_a_request_that_waits_for_its_retry_has_not_failed(edge: Edge) -> 
         target = shop(v1).at("v1", (v1.address, dead))
         await _up(edge, plane, target)
         asking = asyncio.create_task(edge.ask(300))
-        reader = admin.CounterReader(sockets=[edge.admin], clock=time.monotonic)
+        reader = CounterReader(sockets=[edge.admin], clock=time.monotonic)
+        reader.declared([target])
         failures = set()
         while not asking.done():
             await reader.read()
@@ -156,7 +158,9 @@ async def test_what_envoy_counts_under_an_aggregate(edge: Edge) -> None:
             for one in clusters["cluster_statuses"]:
                 one["added_via_api"] = True
             page = admin.Page(0, json.dumps(clusters).encode())
-            return admin.parse(page, admin.Page(0, (await admin.get(edge.admin, admin.STATS)).body))
+            paths = admin.statistics_of([TargetKey("t")])
+            statistics = [admin.Page(0, (await admin.get(edge.admin, path)).body) for path in paths]
+            return admin.parse([(None, page)], statistics)[0]
 
         found = await raw()
         while sum(found.latencies.get("t/aggregate", ())) < 40:

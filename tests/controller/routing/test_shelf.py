@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from structlog.testing import capture_logs
 from controller.model.target import TargetKey
 from controller.model.wealth import Tally
 from controller.routing.past import Past
-from controller.routing.shelf import Shelf
+from controller.routing.shelf import STEP, Shelf, _collect
 
 NOW = 1_700_000_000.0
 SHOP = TargetKey("local.catalog")
@@ -155,3 +156,24 @@ async def test_a_disk_that_takes_nothing_holds_nobody_up(tmp_path: Path) -> None
 
     assert len(list(past.changed())) == 1
     assert [line["event"] for line in logs] == ["history_not_kept"]
+
+
+async def test_others_go_on_while_a_large_past_is_gathered() -> None:
+    """Ten thousand versions hold no push up: there is a stop every few milliseconds."""
+    past, ticks = Past(), 0
+    for number in range(5 * STEP):
+        past.of(f"local.s{number}/v1").add(NOW, 1.0, Tally(3, 1), {"a:1": Tally(3, 1)})
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            past.of(f"local.new{ticks}/v1").add(NOW, 1.0, Tally(3, 1), {})
+            await asyncio.sleep(0)
+
+    ticking = asyncio.create_task(tick())
+    changes = await _collect(past, NOW)
+    ticking.cancel()
+
+    assert ticks == 5
+    assert len(changes.minutes) == 5 * STEP

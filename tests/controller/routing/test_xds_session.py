@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.model.target import Target, TargetKey
+from controller.routing.envoy.channel import PART
+from controller.routing.envoy.lapse import CAME_WITHOUT, RAN_OUT
 from controller.routing.envoy.layer import layer
 from controller.routing.envoy.proto.discovery_pb2 import DeltaRequest, DeltaResponse, ErrorDetail, NodeId
 from controller.routing.envoy.resources import (
@@ -14,8 +16,8 @@ from controller.routing.envoy.resources import (
     LAYER,
     RUNTIME,
 )
-from controller.routing.envoy.session import LOST, Session, Wanted
-from controller.routing.envoy.snapshot import snapshot
+from controller.routing.envoy.session import Session, Wanted
+from controller.routing.envoy.snapshot import Builder, snapshot
 from controller.routing.port import Shares
 from tests.controller.routing.keeping import KEY, SHOP
 
@@ -29,10 +31,13 @@ class Wire:
     def __init__(self, *targets: Target) -> None:
         self.targets: tuple[Target, ...] = targets or (SHOP,)
         self.shares: dict[TargetKey, Shares] = {}
-        self.session = Session(self._wanted)
+        self.lapses: list[tuple[str, str]] = []
+        self.session = Session(self._wanted, lambda node, why: self.lapses.append((node, why)))
+        self._builder = Builder()
 
     def _wanted(self) -> Wanted:
-        return Wanted(snapshot(self.targets, self.shares), layer(self.shares), not self.shares, 3.0)
+        made = self._builder.build(self.targets, dict(self.shares))
+        return Wanted(made, layer(self.shares), not self.shares, 3.0)
 
     def ask(self, type_url: str, *names: str, have: dict[str, str] | None = None) -> None:
         """Subscribe."""
@@ -292,23 +297,81 @@ def test_a_renewal_after_the_end_carries_the_end() -> None:
     assert not sent.resources[0].HasField("ttl")
 
 
-def test_a_refused_renewal_means_that_the_layer_ran_out() -> None:
-    """Envoy refuses to extend what it dropped: that is said, not repaired, until the shares change."""
+def _with_a_share(*, have: dict[str, str] | None = None) -> Wire:
     wire = Wire()
-    wire.boot()
     wire.shares[KEY] = Shares("v2", "rel-1", 500)
+    wire.ask(RUNTIME, LAYER, have=have)
+    wire.ask(CLUSTERS)
+    wire.ask(HOSTS)
     wire.settle()
+    return wire
+
+
+def _refuse_a_renewal(wire: Wire) -> None:
     wire.session.renew()
     (renewal,) = wire.drain()
     wire.accept(renewal, refusal="type URL embedded in an individual Any does not match")
 
-    wire.session.renew()
-    assert wire.drain() == []
-    assert (wire.session.has_lost_layer, wire.session.as_node().refusal) == (True, LOST)
 
+def test_a_refused_renewal_means_that_the_layer_ran_out() -> None:
+    """Envoy refuses to extend what it dropped: that is said once, and the layer goes out again with its body."""
+    wire = _with_a_share()
+    _refuse_a_renewal(wire)
+    node = wire.session.as_node()
+
+    (again,) = wire.drain()
+    wire.session.renew()
+    wire.accept(again)
+
+    assert (node.acknowledged, node.refusal) == (False, RAN_OUT)
+    assert again.resources[0].HasField("resource")
+    assert wire.lapses == [("edge-1", RAN_OUT)]
+    assert (wire.session.as_node().acknowledged, wire.session.as_node().refusal) == (True, "")
+
+
+def test_what_is_sent_after_a_lapse_is_what_is_live_then() -> None:
+    """The lease ended between the loss and the next response: what goes out is empty, and nothing comes back."""
+    wire = _with_a_share()
+    _refuse_a_renewal(wire)
     wire.shares.clear()
-    wire.settle()
-    assert (wire.session.has_lost_layer, wire.session.as_node().acknowledged) == (False, True)
+
+    layers = [one for one in wire.settle() if one.type_url == RUNTIME]
+
+    assert [one.resources[0].version for one in layers] == [layer({}).version]
+    assert not layers[0].resources[0].HasField("ttl")
+
+
+def test_a_renewal_that_is_refused_after_the_lease_ended_loses_nothing() -> None:
+    """Without a live lease there is nothing to lose, and nothing is said."""
+    wire = _with_a_share()
+    wire.session.renew()
+    (renewal,) = wire.drain()
+    wire.shares.clear()
+    wire.accept(renewal, refusal="does not match")
+
+    assert wire.lapses == []
+
+
+def test_an_envoy_that_comes_back_without_its_shares_is_named() -> None:
+    """After a cut longer than the layer's life Envoy does not name the layer; one that never had it is no news."""
+    back, new = Wire(), Wire()
+    for wire, had in ((back, True), (new, False)):
+        wire.shares[KEY] = Shares("v2", "rel-1", 500)
+        wire.session.grip.had = had
+        wire.boot()
+
+    assert (back.lapses, new.lapses) == ([("edge-1", CAME_WITHOUT)], [])
+    assert (back.session.as_node().acknowledged, back.session.grip.has) == (True, True)
+
+
+def test_an_envoy_that_comes_back_with_its_shares_lost_nothing() -> None:
+    """A cut that is shorter than the layer's life is none of these."""
+    wire = Wire()
+    wire.shares[KEY] = Shares("v2", "rel-1", 500)
+    wire.session.grip.had = True
+    wire.ask(RUNTIME, LAYER, have={LAYER: layer(wire.shares).version})
+
+    assert wire.lapses == []
 
 
 def test_a_share_can_be_taken_back_while_clusters_are_not_accepted() -> None:
@@ -324,3 +387,91 @@ def test_a_share_can_be_taken_back_while_clusters_are_not_accepted() -> None:
 
     assert first is not None
     assert first.type_url == RUNTIME
+
+
+def crowd(number: int) -> tuple[Target, ...]:
+    """Return so many targets."""
+    return tuple(replace(SHOP, name=f"s{one}", hosts=(f"s{one}.localhost",)) for one in range(number))
+
+
+def test_a_long_answer_comes_in_parts_each_after_the_last_is_answered() -> None:
+    """Envoy takes a part in a tenth of a second; what is written behind it waits no longer than that."""
+    wire = Wire(*crowd(300))
+    order = wire.boot()
+    sizes = {kind: [len(one.resources) for one in order if one.type_url == kind] for kind in (*PART, HOSTS)}
+
+    assert max(sizes[CLUSTERS]) == PART[CLUSTERS]
+    assert max(sizes[ENDPOINTS]) <= PART[ENDPOINTS]
+    assert (
+        sum(sizes[CLUSTERS]) == sum(sizes[ENDPOINTS]) + 3 * 300
+    )  # the shields have no endpoints of their own
+    assert sizes[HOSTS] == [300]
+    assert wire.session.as_node().acknowledged
+
+
+def test_a_renewal_goes_between_the_parts() -> None:
+    """While Envoy works on a part nothing else is written, but for the layer: a share lives through any push."""
+    wire = Wire(SHOP)
+    wire.shares = {KEY: Shares("v2", "rel-1", 500)}
+    wire.boot()
+    wire.targets = (SHOP, *crowd(300))
+    (part,) = wire.drain()
+    wire.session.renew()
+    (renewal,) = wire.drain()
+    wire.shares = {KEY: Shares("v2", "rel-1", 900)}
+    (step,) = wire.drain()
+    wire.accept(part)
+    (next_part,) = wire.drain()
+
+    assert [len(part.resources), len(next_part.resources)] == [PART[CLUSTERS]] * 2
+    assert kinds([renewal, step]) == ["Runtime", "Runtime"]
+    assert not renewal.resources[0].HasField("resource")
+    assert step.resources[0].HasField("resource")
+
+
+def test_endpoints_never_go_before_the_cluster_they_belong_to() -> None:
+    """A cluster that is made anew waits for endpoints: those that came before it would not count."""
+    wire = Wire(*crowd(300))
+    wire.boot()
+    wire.targets = tuple(replace(one, protocol="http2") for one in wire.targets)
+    made: dict[str, str] = {}
+    behind = []
+    for response in wire.settle():
+        made.update({one.name: one.version for one in response.resources if response.type_url == CLUSTERS})
+        behind += [
+            one.name for one in response.resources if response.type_url == ENDPOINTS and one.name not in made
+        ]
+
+    assert behind == []
+    assert wire.session.as_node().acknowledged
+
+
+def test_a_crowd_that_goes_is_taken_away_in_parts() -> None:
+    """Removals take Envoy as long as additions."""
+    wire = Wire(*crowd(300))
+    wire.boot()
+    wire.targets = ()
+    gone = [len(one.removed_resources) for one in wire.settle() if one.type_url == CLUSTERS]
+
+    assert max(gone) == PART[CLUSTERS]
+    assert sum(gone) == len(snapshot(crowd(300), {}).clusters)
+    assert wire.session.as_node().acknowledged
+
+
+def test_hosts_that_envoy_has_change_together_and_new_ones_come_in_parts() -> None:
+    """A host name that moves from one target to another is never in two places, however many come with it."""
+    wire = Wire(*crowd(3))
+    wire.boot()
+    one, two, three = wire.targets
+    moved = (replace(one, hosts=two.hosts), replace(two, hosts=one.hosts))
+    wire.targets = (*crowd(PART[HOSTS] + 100)[3:], *moved)
+    names = [
+        ({host.name for host in response.resources}, set(response.removed_resources))
+        for response in wire.settle()
+        if response.type_url == HOSTS
+    ]
+
+    assert {f"edge/{one.key}", f"edge/{two.key}"} < names[0][0]
+    assert [gone for _, gone in names] == [{f"edge/{three.key}"}, set()]
+    assert [len(came) for came, _ in names] == [PART[HOSTS] + 2, 97]
+    assert wire.session.as_node().acknowledged
