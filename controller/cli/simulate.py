@@ -109,6 +109,8 @@ def _lines(found: Study, scene: Scene, chosen: str) -> list[str]:
     if found.failed_by:
         by = ", ".join(f"{one.name} {one.count}" for one in found.failed_by)
         lines.append(f"{'what they stand on':<30}{by}")
+        where = ", ".join(f"{one.name}: {one.count}" for one in found.failed_in)
+        lines.append(f"{'where they came':<30}{where}")
     if scene.fault_at_s > 0:
         lines.append(f"{'rolled back before its fault':<30}{_often(found.early)}")
     lines += [

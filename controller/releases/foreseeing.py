@@ -9,10 +9,10 @@ short history or a silent router only mean that nothing can be said.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from controller.analysis.power import Sight, sights
+from controller.analysis.power import Sight, least_traffic, sights
 from controller.analysis.soundness import Risk, risk
 from controller.errors import InvalidInput, NotFound, RouterUnavailable
 from controller.judging.looking import HISTORY_S
@@ -70,13 +70,7 @@ async def foresee(keeper: LeaseKeeper, order: ReleaseOrder) -> Foresight | None:
     odds = await asyncio.to_thread(risk, order.plan, order.policy, history)
     found = Foresight(history, sights(order.plan, order.policy, history), odds)
     if found.is_blind:
-        best = max(found.steps, key=lambda step: step.requests)
-        raise InvalidInput(
-            f"this plan could not see a canary that fails every request: at {_traffic(history)} its best step judges "
-            f"{best.requests:.2g} canary requests before its deadline; use larger shares, later deadlines, or release "
-            "when there is more traffic",
-            field="plan",
-        )
+        raise InvalidInput(await asyncio.to_thread(_blind, order, found), field="plan")
     if found.risk.total > order.policy.tolerance.alpha:
         raise InvalidInput(f"{_mistakes(found)}; {_way_out(order.policy, found.risk)}", field="policy")
     return found
@@ -94,6 +88,7 @@ def event(order: ReleaseOrder, found: Foresight) -> tuple[JournalEvent, Change]:
         correlation_id=order.correlation_id,
         details={
             "requests_per_s": found.history.requests_per_s,
+            "steps_short": sum(one.is_short for one in found.steps),
             "rolls_back_identical": found.risk.total,
             **facts,
         },
@@ -105,6 +100,18 @@ def seen_by_step(facts: Mapping[str, float], steps: int) -> tuple[float | None, 
     """Return what each step can see, out of a release's facts; empty when nothing was foreseen."""
     found = tuple(facts.get(f"{SEES}{number}") for number in range(1, steps + 1))
     return found if any(rate is not None for rate in found) else ()
+
+
+def _blind(order: ReleaseOrder, found: Foresight) -> str:
+    """Say that no step sees anything, and from which traffic on one would."""
+    best = max(found.steps, key=lambda step: step.requests)
+    from_s = least_traffic(order.plan, order.policy, found.history)
+    more = "" if from_s is None else f" (from {from_s:.2g} requests/s on it sees one)"
+    return (
+        f"this plan could not see a canary that fails every request: at {_traffic(found.history)} its best step judges "
+        f"{best.requests:.2g} canary requests before its deadline; use larger shares, later deadlines, or release "
+        f"when there is more traffic{more}"
+    )
 
 
 def _check_time(plan: Plan, policy: Policy) -> None:
@@ -156,8 +163,18 @@ def _text(found: Foresight) -> str:
         f"at {in_percent(one.share)} " + ("nothing" if one.rate is None else f"from {100 * one.rate:.2g} %")
         for one in found.steps
     )
-    seen = f"at {_traffic(found.history)} this plan sees a failing canary {steps}"
+    seen = f"at {_traffic(found.history)} this plan sees a failing canary {steps}{_short(found.steps)}"
     return f"{seen}; {_mistakes(found)}" if found.risk.total > WORTH_SAYING else seen
+
+
+def _short(steps: Sequence[Sight]) -> str:
+    """Name the steps whose deadline comes before their judge has seen enough; empty when there is none."""
+    short = [
+        f"{in_percent(one.share)} gets about {one.requests:.2g} of the {one.needed:.2g} canary requests it needs"
+        for one in steps
+        if one.is_short
+    ]
+    return f"; before its deadline the step at {', that at '.join(short)}" if short else ""
 
 
 def _traffic(history: History) -> str:

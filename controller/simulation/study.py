@@ -57,6 +57,7 @@ class Study:
         early: Taken back by a FAIL before the fault began: false rollbacks.
         failed_by: What all these FAILs stand on, most often first: the metric that makes the largest part of the odds, or
             the ground of a rail.
+        failed_in: In which steps (`step 1`) these FAILs came, in the order of the plan.
         promoted: Fully promoted.
         undecided: Taken back by the policy at a deadline, without a FAIL.
         waiting: Taken back because the policy waited for a person and nobody came.
@@ -74,6 +75,7 @@ class Study:
     failed: Frequency
     early: Frequency
     failed_by: tuple[Cause, ...]
+    failed_in: tuple[Cause, ...]
     promoted: Frequency
     undecided: Frequency
     waiting: Frequency
@@ -120,6 +122,7 @@ def summed_up(runs: Sequence[Run], *, is_tolerable: bool) -> Study:
         failed=often(lambda one: one.delay_s is not None and one.delay_s > 0),
         early=often(lambda one: one.delay_s is not None and one.delay_s <= 0),
         failed_by=_causes(runs),
+        failed_in=_places(runs),
         promoted=often(lambda one: one.outcome is Outcome.PROMOTED),
         undecided=often(lambda one: _is_undecided(one) and not one.has_waited),
         waiting=often(lambda one: _is_undecided(one) and one.has_waited),
@@ -145,6 +148,11 @@ def _ended_on(run: Run, ground: Ground) -> bool:
 def _causes(runs: Sequence[Run]) -> tuple[Cause, ...]:
     found = Counter(_cause(one.verdict) for one in runs if one.is_failed and one.verdict is not None)
     return tuple(Cause(name, count) for name, count in found.most_common())
+
+
+def _places(runs: Sequence[Run]) -> tuple[Cause, ...]:
+    found = Counter(one.step for one in runs if one.is_failed)
+    return tuple(Cause(f"step {step + 1}", found[step]) for step in sorted(found))
 
 
 def _cause(verdict: Verdict) -> str:

@@ -253,7 +253,7 @@ def test_a_policy_survives_writing_and_reading(policy: Policy) -> None:
     assert write_policy(again) == write_policy(policy)
 
 
-@pytest.mark.parametrize("name", ["standard", "fast", "demo"])
+@pytest.mark.parametrize("name", ready.PLANS)
 def test_ready_made_plans_can_be_read_back(name: str) -> None:
     """Every ready-made plan is one that people could have written."""
     plan = ready.plan(name)
@@ -269,6 +269,23 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         ready.policy("nonsense")
 
     assert "nonsense" not in plan.value.message
+
+
+def test_the_probe_begins_with_a_thousandth() -> None:
+    """Its first share is 0.1 %, exactly; it leaves two hours for the requests that it needs there."""
+    probe = ready.plan("probe")
+
+    assert [step.share for step in probe.steps] == [10, 100, 500, 2_500, 5_000]
+    assert probe.steps[0].deadline_s == 7_200
+
+
+@pytest.mark.parametrize(("written", "share"), [(0.01, 1), (0.1, 10), (0.29, 29), (94.99, 9_499)])
+def test_a_share_is_written_to_a_hundredth_of_a_per_cent(written: float, share: int) -> None:
+    """From 0.01 %, whatever a binary fraction makes of it; and it is written as it was read."""
+    plan = read_plan({"steps": [{"share": written}]})
+
+    assert plan.steps[0].share == share
+    assert write_plan(plan)["steps"][0]["share"] == written
 
 
 def test_the_demo_is_quick() -> None:

@@ -47,8 +47,35 @@ async def test_a_plan_that_can_see_nothing_is_refused_with_its_numbers() -> None
 
         assert caught.value.field == "plan"
         assert "at 0.0025 requests/s" in caught.value.message
+        assert caught.value.message.endswith("more traffic (from 0.019 requests/s on it sees one)")
         assert await world.store.list_releases() == ()
         assert world.runner.orders == []
+
+
+@pytest.mark.parametrize(
+    ("per_s", "short"),
+    [
+        (
+            100,
+            "0.1 % gets about 7.2e+02 of the 4e+03 canary requests it needs, that at 1 % gets about 1.8e+03 of",
+        ),
+        (1_000, None),
+        (10_000, None),
+    ],
+)
+async def test_a_deadline_before_enough_was_seen_is_said(per_s: int, short: str | None) -> None:
+    """`probe` is for a thousand requests a second: with a tenth its first two steps end by the policy, not the judge."""
+    async with a_world() as world:
+        world.keeper.known = History(3_600, 3_600 * per_s, 18 * per_s)
+
+        release = await world.use_cases.ordering.start(
+            StartRequest(target="catalog", version="v2", plan=ready.plan("probe")), caller()
+        )
+
+        event = (await world.store.events(release.order.id))[1]
+        assert event.details["steps_short"] == (2 if short else 0)
+        assert ("; before its deadline the step at " in event.text) is bool(short)
+        assert short is None or short in event.text
 
 
 @pytest.mark.parametrize(
