@@ -1,7 +1,8 @@
 """The lease keeper: the only writer of shares.
 
 Before it: judges and use cases, through `server`. After it: the book on disk and the data plane. The rule of a lease is
-`controller.model.lease`; this file says in which order memory, data plane and disk learn of a decision:
+`controller.model.lease`, the memory is `holdings`, what the disk may learn later is `arrears`; this file says in which
+order memory, data plane and disk learn of a decision:
 
 * a grant: disk, then memory, then the proxies (a crash in between gives an epoch that nobody uses);
 * a close: memory, the proxies, disk, then the answer (a full disk cannot keep a canary alive);
@@ -41,8 +42,10 @@ from controller.model.look import History, Reading
 from controller.model.target import Target, TargetKey
 from controller.model.verdict import Verdict
 from controller.observability import logger
+from controller.routing.arrears import Arrears
 from controller.routing.background import Background
 from controller.routing.book import Book
+from controller.routing.holdings import Holdings
 from controller.routing.port import DataPlane, LeaseKeeper, Shares
 
 TICK_S = 0.25
@@ -80,22 +83,15 @@ class Keeper(LeaseKeeper):
         self._book = book
         self._boot_clock = boot_clock
         self._wall_clock = wall_clock
-        known = book.contents
-        self._targets = dict(known.targets)
-        self._epochs = dict(known.epochs)
-        self._leases = dict(known.leases)
-        self._closures = dict(known.closures)
-        self._unwritten: set[tuple[TargetKey, str]] = set()
-        """Closures that stand in memory and are not on disk yet."""
-        self._renewed: set[TargetKey] = set()
-        """Leases whose deadline on disk is old."""
+        self._held = Holdings(book.contents)
         self._one_change = asyncio.Lock()
         """Held while a decision goes to disk, never while proxies are waited for. A close takes effect before it."""
         self._one_declaration = asyncio.Lock()
         """Held while the set of targets changes, the wait for the proxies included; taken before `_one_change`."""
         self._background = Background()
-        self._catching_up: asyncio.Task[None] | None = None
-        self._is_disk_well = True
+        self._arrears = Arrears(
+            book=book, holdings=self._held, one_change=self._one_change, background=self._background
+        )
         self.counts: Counter[str] = Counter()
         """What happened since the start, by `EVENTS`."""
 
@@ -103,7 +99,7 @@ class Keeper(LeaseKeeper):
         """Serve what the book holds. Call once, before anything else."""
         self._drop_lapsed()
         # Targets first: a proxy that connects in between must find them, not an empty set.
-        await self._plane.declare(tuple(self._targets.values()))
+        await self._plane.declare(tuple(self._held.targets.values()))
         await self._plane.start(self.shares)
 
     async def run(self, every_s: float = TICK_S) -> None:
@@ -114,16 +110,15 @@ class Keeper(LeaseKeeper):
 
     async def tick(self) -> None:
         """End lapsed leases, renew at the proxies, write what is behind. Waits neither for a proxy nor for the disk."""
-        if self._leases and self._plane.has_lapsed():
-            log.warning("leases_lost_at_proxy", targets=sorted(self._leases))
-            self.counts["ended"] += len(self._leases)
-            self._leases.clear()
+        if self._held.leases and self._plane.has_lapsed():
+            log.warning("leases_lost_at_proxy", targets=sorted(self._held.leases))
+            self.counts["ended"] += len(self._held.leases)
+            self._held.leases.clear()
             self._background.spawn(self._push())
         if self._drop_lapsed():
             self._background.spawn(self._push())
         await self._plane.renew()
-        if (self._unwritten or self._renewed) and (self._catching_up is None or self._catching_up.done()):
-            self._catching_up = self._background.spawn(self._catch_up())
+        self._arrears.begin()
 
     async def finish(self) -> None:
         """Wait for what ticks have begun."""
@@ -131,12 +126,7 @@ class Keeper(LeaseKeeper):
 
     def shares(self) -> Mapping[TargetKey, Shares]:
         """Return the shares of the leases that are unexpired at this moment; the data plane's only source."""
-        now_s = self._boot_clock()
-        return {
-            target: Shares(version=lease.version, release=lease.release, share=lease.share)
-            for target, lease in self._leases.items()
-            if lease.is_live(now_s)
-        }
+        return self._held.shares(self._boot_clock())
 
     @property
     def leases(self) -> int:
@@ -161,12 +151,12 @@ class Keeper(LeaseKeeper):
             DataPlaneRefused: A proxy rejected it.
         """
         async with self._one_declaration:
-            before = dict(self._targets)
+            before = dict(self._held.targets)
             known = before.get(target.key)
             if known is not None and known.stable not in target.versions:
                 raise InvalidInput("the version that is stable now must stay declared", field="versions")
             kept = target if known is None else target.with_stable(known.stable)
-            self._check_hosts(kept)
+            self._held.require_free_hosts(kept)
             try:
                 await self._plane.declare(tuple({**before, kept.key: kept}.values()))
             except DataPlaneRefused:
@@ -180,45 +170,45 @@ class Keeper(LeaseKeeper):
                 except RouterUnavailable:
                     self._background.spawn(self._plane.declare(tuple(before.values())))
                     raise
-                self._targets[kept.key] = kept
+                self._held.targets[kept.key] = kept
         self.counts["declared"] += 1
         log.info("target_declared", target=kept.key, versions=sorted(kept.versions), stable=kept.stable)
 
     async def remove(self, target: TargetKey) -> None:
         """Forget a target and its route; its closures and epoch stay."""
         async with self._one_declaration:
-            if target not in self._targets:
+            if target not in self._held.targets:
                 return
             async with self._one_change:
                 if target in self.shares():
                     raise LeaseHeld(f"a release holds the lease of {target}; close it first")
                 await self._book.forget_target(target)
-                del self._targets[target]
-                self._leases.pop(target, None)
-            await self._plane.declare(tuple(self._targets.values()))
+                del self._held.targets[target]
+                self._held.leases.pop(target, None)
+            await self._plane.declare(tuple(self._held.targets.values()))
         log.info("target_removed", target=target)
 
     async def targets(self) -> tuple[Target, ...]:
         """Return every declared target with its present stable version."""
-        return tuple(self._targets.values())
+        return tuple(self._held.targets.values())
 
     async def grant(self, request: GrantRequest) -> Lease:
         """Give a lease: epoch and lease are on disk before the proxies hear of it."""
         key = (request.target, request.release)
         async with self._one_change:
-            self._check_canary(self._require(request.target), request.version)
+            self._held.require_canary(request.target, request.version)
             lease = rule.grant(
                 request,
-                current=self._leases.get(request.target),
-                epoch=self._epochs.get(request.target, 0),
-                closure=self._closures.get(key),
+                current=self._held.leases.get(request.target),
+                epoch=self._held.epochs.get(request.target, 0),
+                closure=self._held.closures.get(key),
                 now_s=self._boot_clock(),
             )
             await self._book.write_grant(lease)
-            if closure := self._closures.get(key):  # closed while the disk was busy
+            if closure := self._held.closures.get(key):  # closed while the disk was busy
                 raise ReleaseClosed(f"release {request.release} was closed meanwhile", closure=closure)
-            self._epochs[request.target] = lease.epoch
-            self._leases[request.target] = lease
+            self._held.epochs[request.target] = lease.epoch
+            self._held.leases[request.target] = lease
         self.counts["granted"] += 1
         log.info(
             "lease_granted",
@@ -238,15 +228,15 @@ class Keeper(LeaseKeeper):
     def _renew_one(self, renewal: Renewal, now_s: float) -> RenewalAnswer:
         answer, kept = rule.renew(
             renewal,
-            current=self._leases.get(renewal.target),
-            epoch=self._epochs.get(renewal.target, 0),
-            closure=self._closures.get((renewal.target, renewal.release)),
+            current=self._held.leases.get(renewal.target),
+            epoch=self._held.epochs.get(renewal.target, 0),
+            closure=self._held.closures.get((renewal.target, renewal.release)),
             now_s=now_s,
         )
         self.counts[answer.standing.value] += 1
         if answer.standing is Standing.RENEWED and kept is not None:
-            self._leases[renewal.target] = kept
-            self._renewed.add(renewal.target)
+            self._held.leases[renewal.target] = kept
+            self._arrears.renewed(renewal.target)
         return answer
 
     async def close(
@@ -263,29 +253,29 @@ class Keeper(LeaseKeeper):
             RouterUnavailable: The share is taken back and the bar stands in memory, but it is not on disk; repeat.
         """
         key = (target, release)
-        if key not in self._closures:
-            self._closures[key] = Closure(
+        if key not in self._held.closures:
+            self._held.closures[key] = Closure(
                 target, release, kind, reason[:LONGEST_REASON], self._wall_clock(), verdict
             )
-            self._unwritten.add(key)
+            self._arrears.closed(target, release)
             self.counts["barred"] += 1
             log.info("release_closed", target=target, release=release, kind=kind.value, reason=reason[:200])
-        taken = self._end_lease(target, release)
+        taken = self._held.end_lease(target, release)
         withdrawal = self._background.spawn(self._push()) if taken else None
-        await self._write_closure(key)
+        await self._arrears.write_closure(target, release)
         if withdrawal is not None:
             await asyncio.shield(withdrawal)
-        return self._closures[key]
+        return self._held.closures[key]
 
     async def promote(self, target: TargetKey, release: str, version: str) -> Closure:
         """Make a version stable and bar the release, in one step on disk."""
         async with self._one_declaration:
-            closure = self._closures.get((target, release))
+            closure = self._held.closures.get((target, release))
             if closure is None:
-                closure = await self._promote(self._require(target), release, version)
+                closure = await self._promote(self._held.require(target), release, version)
             elif closure.kind is not ClosureKind.PROMOTED:
                 raise ReleaseClosed(f"release {release} was closed: {closure.reason}", closure=closure)
-            await self._plane.declare(tuple(self._targets.values()))
+            await self._plane.declare(tuple(self._held.targets.values()))
         return closure
 
     async def _promote(self, declared: Target, release: str, version: str) -> Closure:
@@ -298,23 +288,23 @@ class Keeper(LeaseKeeper):
         promoted = declared.with_stable(version)
         async with self._one_change:
             await self._book.write_closure(made, promoted=promoted)
-            if earlier := self._closures.get(key):  # closed while the disk was busy: the close was first
+            if earlier := self._held.closures.get(key):  # closed while the disk was busy: the close was first
                 await self._book.write_closure(earlier, promoted=declared)
                 raise ReleaseClosed(f"release {release} was closed: {earlier.reason}", closure=earlier)
-            self._closures[key] = made
-            self._targets[declared.key] = promoted
-            self._end_lease(declared.key, release)
+            self._held.closures[key] = made
+            self._held.targets[declared.key] = promoted
+            self._held.end_lease(declared.key, release)
         self.counts["promoted"] += 1
         log.info("version_promoted", target=declared.key, release=release, version=version)
         return made
 
     async def observe(self, target: TargetKey) -> Observation:
         """Return epoch, unexpired lease and the proxies' state."""
-        declared = self._require(target)
-        lease = self._leases.get(target)
+        declared = self._held.require(target)
+        lease = self._held.leases.get(target)
         return Observation(
             target=target,
-            epoch=self._epochs.get(target, 0),
+            epoch=self._held.epochs.get(target, 0),
             stable=declared.stable,
             lease=lease if lease is not None and lease.is_live(self._boot_clock()) else None,
             nodes=self._plane.nodes(),
@@ -322,19 +312,18 @@ class Keeper(LeaseKeeper):
 
     async def counters(self, target: TargetKey) -> Reading:
         """Return the newest counters of a target's versions."""
-        return self._plane.counters(self._require(target))
+        return self._plane.counters(self._held.require(target))
 
     async def history(self, target: TargetKey, version: str, window_s: float) -> History:
         """Return what a version served lately."""
-        declared = self._require(target)
+        declared = self._held.require(target)
         declared.require(version)
         return self._plane.history(declared, version, window_s)
 
     async def aclose(self) -> None:
         """Write what is behind, stop the data plane and close the book. Idempotent."""
         await self.finish()
-        if self._unwritten or self._renewed:
-            await self._catch_up()
+        await self._arrears.finish()
         await self._plane.aclose()
         await self._book.aclose()
 
@@ -342,57 +331,9 @@ class Keeper(LeaseKeeper):
         self.counts["pushed"] += 1
         await self._plane.push()
 
-    def _require(self, target: TargetKey) -> Target:
-        declared = self._targets.get(target)
-        if declared is None:
-            raise NotFound("no such target is declared at the router", field="target")
-        return declared
-
-    def _check_hosts(self, target: Target) -> None:
-        for other in self._targets.values():
-            if other.key != target.key and set(other.hosts) & set(target.hosts):
-                raise InvalidInput(f"a host belongs to target {other.key}", field="hosts")
-
-    @staticmethod
-    def _check_canary(target: Target, version: str) -> None:
-        if not target.require(version):
-            raise NotFound(f"{target.key} {version} has no address: start it first", field="version")
-        if version == target.stable:
-            raise InvalidInput("the version is stable already: there is nothing to share", field="version")
-
-    def _end_lease(self, target: TargetKey, release: str) -> bool:
-        lease = self._leases.get(target)
-        if lease is None or lease.release != release:
-            return False
-        del self._leases[target]
-        return True
-
     def _drop_lapsed(self) -> bool:
-        now_s = self._boot_clock()
-        lapsed = [lease for lease in self._leases.values() if not lease.is_live(now_s)]
+        lapsed = self._held.drop_lapsed(self._boot_clock())
         for lease in lapsed:
-            del self._leases[lease.target]
             self.counts["ended"] += 1
             log.warning("lease_lapsed", target=lease.target, release=lease.release, epoch=lease.epoch)
         return bool(lapsed)
-
-    async def _write_closure(self, key: tuple[TargetKey, str]) -> None:
-        async with self._one_change:
-            if key in self._unwritten:
-                await self._book.write_closure(self._closures[key])
-                self._unwritten.discard(key)
-
-    async def _catch_up(self) -> None:
-        """Write late closures and new deadlines; a disk that is not well is said once and tried again."""
-        renewed, self._renewed = self._renewed, set()
-        try:
-            for key in tuple(self._unwritten):
-                await self._write_closure(key)
-            await self._book.write_deadlines([self._leases[one] for one in renewed if one in self._leases])
-        except RouterUnavailable as error:
-            self._renewed |= renewed
-            if self._is_disk_well:
-                log.error("book_not_written", error=str(error))
-            self._is_disk_well = False
-        else:
-            self._is_disk_well = True
