@@ -26,7 +26,7 @@ from controller.routing.shelf import Shelf
 
 ACKNOWLEDGE_WITHIN_S = 2.0
 """Longest wait for the proxies in a declaration or a push."""
-CAPABILITIES = PlaneCapabilities(acknowledges=True, expires=True, counts=True, finest_share=1)
+CAPABILITIES = PlaneCapabilities(acknowledges=True, expires=True, counts=True, finest_share=1, narrows=True)
 
 
 class EnvoyPlane(DataPlane):
