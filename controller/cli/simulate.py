@@ -36,6 +36,7 @@ def simulate(
     source_down: scenes.Outages = None,
     history: scenes.HistoryS = 3600.0,
     look_every: scenes.LookEvery = 1.0,
+    audience: scenes.Audience = 10.0,
     canary_errors: scenes.CanaryErrors = None,
     after: scenes.After = 0.0,
     ramp: scenes.Ramp = 0.0,
@@ -74,6 +75,7 @@ def simulate(
         fleet=scenes.fleet(instances, unlike, bad_instance, generations),
         group=group,
         outages=scenes.outages(source_down or ()),
+        audience=audience / 100,
     )
     _play(scene, plan, policy, (runs, seed), output)
 

@@ -127,7 +127,7 @@ def summed_up(runs: Sequence[Run], *, is_tolerable: bool) -> Study:
         undecided=often(lambda one: _is_undecided(one) and not one.has_waited),
         waiting=often(lambda one: _is_undecided(one) and one.has_waited),
         bad_instance=often(lambda one: _ended_on(one, Ground.ONE_BAD_INSTANCE)),
-        dark=often(lambda one: _ended_on(one, Ground.CANARY_DARK)),
+        dark=often(lambda one: _ended_on(one, Ground.CANARY_DARK, Ground.AUDIENCE_AWAY)),
         burning=often(lambda one: _ended_on(one, Ground.SERVICE_BURNING)),
         delay_s=spread([one.delay_s for one in failed if one.delay_s is not None]),
         delay_requests=spread([one.since_fault.total for one in failed]),
@@ -141,8 +141,8 @@ def _is_undecided(run: Run) -> bool:
     return run.outcome is Outcome.ROLLED_BACK and not run.is_failed
 
 
-def _ended_on(run: Run, ground: Ground) -> bool:
-    return _is_undecided(run) and run.verdict is not None and run.verdict.ground is ground
+def _ended_on(run: Run, *grounds: Ground) -> bool:
+    return _is_undecided(run) and run.verdict is not None and run.verdict.ground in grounds
 
 
 def _causes(runs: Sequence[Run]) -> tuple[Cause, ...]:

@@ -21,6 +21,7 @@ from controller.model.plan import (
     Tolerance,
 )
 from controller.model.share import BasisPoints
+from controller.model.traffic import Match
 from controller.model.wealth import Margin
 from controller.plans import ready
 from controller.plans.schema import read_plan, read_policy, write_plan, write_policy
@@ -39,6 +40,18 @@ def test_a_short_plan_gets_the_models_defaults() -> None:
     assert plan == Plan(
         name="mine", steps=(Step(share=BasisPoints(1)), Step(share=BasisPoints(1234), gate=True))
     )
+
+
+def test_a_step_may_name_its_audience() -> None:
+    """The same words as a target's matches; a step for few may have all of them, and everybody may follow with less."""
+    inside = {"headers": {"x-internal": "1"}, "cookies": {"group": "a"}, "query": {"beta": "*"}}
+    written = {"steps": [{"share": 100, "matches": [inside, {"query": {"x": "1"}}]}, {"share": 0.1}]}
+
+    plan = read_plan(written)
+
+    assert plan.steps[0].matches == (Match(**inside), Match(query={"x": "1"}))
+    assert [step["matches"] for step in write_plan(plan)["steps"]] == [[inside, {"query": {"x": "1"}}], []]
+    assert read_plan(write_plan(plan)) == plan
 
 
 def test_a_short_policy_gets_the_models_defaults() -> None:
@@ -100,6 +113,17 @@ BAD_PLANS = [
     (step(gate=1), "steps.0.gate"),
     (step(treshold=1), "steps.0.treshold"),
     ({"steps": [{"share": 20}, {"share": 10}]}, "steps.share"),
+    (step(matches={}), "steps.0.matches"),
+    (step(matches=[{}]), "steps.0.matches"),
+    (step(matches=[{"headers": {"X-Internal": "1"}}]), "steps.0.matches.headers"),
+    (step(matches=[{"headers": {"x-envoy-internal": "true"}}]), "steps.0.matches.headers"),
+    (step(matches=[{"headers": {"x-internal": 1}}]), "steps.0.matches.0.headers.x-internal"),
+    (step(matches=[{"cookies": {"a b": "1"}}]), "steps.0.matches.cookies"),
+    (step(matches=[{"query": {"beta": "a\nb"}}]), "steps.0.matches.query"),
+    (step(matches=[{"path": "/"}]), "steps.0.matches.0.path"),
+    (step(matches=[{"headers": {"x-a": "1"}}] * 17), "steps.0.matches"),
+    (step(share=100), "steps.0.share"),
+    ({"steps": [{"share": 5}, {"share": 9, "matches": [{"query": {"beta": "*"}}]}]}, "steps.matches"),
     ({**step(), "name": "Not A Name"}, "name"),
     ({**step(), "name": "a\n"}, "name"),
     ({**step(), "ready_timeout_s": 0}, "ready_timeout_s"),
