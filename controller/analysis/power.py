@@ -50,7 +50,8 @@ class Sight:
         requests: Canary requests that it judges before it may pass, as far as they come before its deadline.
         needed: Canary requests that its judge wants before a PASS; a certificate may come a little earlier.
         rate: The smallest failing rate of the canary that it would find, 0 to 1; None: not even one where every
-            request fails.
+            request fails, or unknown.
+        has_audience: Only some requests may meet the canary, and nobody knows how many: nothing is known of this step.
     """
 
     step: int
@@ -58,31 +59,37 @@ class Sight:
     requests: float
     needed: float
     rate: float | None
+    has_audience: bool = False
 
     @property
     def is_short(self) -> bool:
         """Whether its deadline is expected before its judge has seen enough: then the policy decides, and not the judge."""
-        return self.requests < SHORT * self.needed
+        return not self.has_audience and self.requests < SHORT * self.needed
 
 
-def sights(plan: Plan, policy: Policy, history: History) -> tuple[Sight, ...]:
+def sights(plan: Plan, policy: Policy, history: History, *, is_narrowed: bool = False) -> tuple[Sight, ...]:
     """Return what each step can see on its own, at the traffic and the failing rate of the history.
 
     Args:
         plan: The ladder.
         policy: The rule; its warm-up is time in which a step sees nothing.
         history: Of the stable version; with requests.
+        is_narrowed: The target itself lets only some requests meet a canary, in every step.
     """
     base = min(prior_rate(history), HIGHEST_BASE)
     found, before_s = [], 0.0
     for index, step in enumerate(plan.steps):
         warming_s = max(policy.warmup_s - before_s, 0.0)
         per_s = history.requests_per_s * step.share / EVERYTHING
+        before_s += step.hold_s
+        enough = _enough(policy, base, per_s)
+        if is_narrowed or step.matches:
+            found.append(Sight(index, step.share, 0.0, enough, None, has_audience=True))
+            continue
         requests = _requests(policy, step, base, per_s, warming_s)
         judged_s = max(step.deadline_s - warming_s, 0.0)
         rate = _smallest(policy, step.share, base, per_s, requests, judged_s)
-        found.append(Sight(index, step.share, requests, _enough(policy, base, per_s), rate))
-        before_s += step.hold_s
+        found.append(Sight(index, step.share, requests, enough, rate))
     return tuple(found)
 
 

@@ -60,16 +60,21 @@ def _foreseen(plan: Plan, policy: Policy, per_s: float, failing: float) -> list[
     from controller.analysis.power import least_traffic, sights
     from controller.judging.looking import HISTORY_S
     from controller.model.look import History
-    from controller.model.share import in_percent
 
     total = max(round(HISTORY_S * per_s), 1)
     history = History(HISTORY_S, total, round(total * failing))
     rows: list[tuple[str, ...]] = []
     for sight in sights(plan, policy, history):
-        alone = least_traffic(replace(plan, steps=(plan.steps[sight.step],)), policy, history)
+        step = plan.steps[sight.step]
+        if sight.has_audience:
+            rows.append(
+                (step.said, "in an unknown part of the traffic", "", f"{sight.needed:.0f}", "unknown")
+            )
+            continue
+        alone = least_traffic(replace(plan, steps=(step,)), policy, history)
         rows.append(
             (
-                in_percent(sight.share),
+                step.said,
                 "never" if sight.rate is None else f"from {100 * sight.rate:.2g} %",
                 "no traffic" if alone is None else f"{alone:.2g} requests/s",
                 f"{sight.needed:.0f}",

@@ -48,8 +48,8 @@ class Foresight:
 
     @property
     def is_blind(self) -> bool:
-        """Whether no step would even see a canary that fails every request."""
-        return all(step.rate is None for step in self.steps)
+        """Whether no step would even see a canary that fails every request, as far as that is known."""
+        return all(step.rate is None and not step.has_audience for step in self.steps)
 
 
 async def foresee(keeper: LeaseKeeper, order: ReleaseOrder) -> Foresight | None:
@@ -67,8 +67,10 @@ async def foresee(keeper: LeaseKeeper, order: ReleaseOrder) -> Foresight | None:
     if history.window_s < LEAST_S or history.total == 0:
         return None
     # Up to seconds for the longest plans: a thread leaves the API its loop.
-    odds = await asyncio.to_thread(risk, order.plan, order.policy, history)
-    found = Foresight(history, sights(order.plan, order.policy, history), odds)
+    is_narrowed = bool(order.target.matches)
+    odds = await asyncio.to_thread(risk, order.plan, order.policy, history, is_narrowed=is_narrowed)
+    steps = sights(order.plan, order.policy, history, is_narrowed=is_narrowed)
+    found = Foresight(history, steps, odds)
     if found.is_blind:
         raise InvalidInput(await asyncio.to_thread(_blind, order, found), field="plan")
     if found.risk.total > order.policy.tolerance.alpha:
@@ -83,7 +85,7 @@ def event(order: ReleaseOrder, found: Foresight) -> tuple[JournalEvent, Change]:
         id=f"{order.id}:foreseen",
         release=order.id,
         kind="foreseen",
-        text=_text(found),
+        text=_text(order, found),
         at=order.created_at,
         correlation_id=order.correlation_id,
         details={
@@ -158,13 +160,16 @@ def _percent(part: float) -> str:
     return f"{100 * part:.2g} %" if part < 0.995 else "all"
 
 
-def _text(found: Foresight) -> str:
-    steps = ", ".join(
-        f"at {in_percent(one.share)} " + ("nothing" if one.rate is None else f"from {100 * one.rate:.2g} %")
-        for one in found.steps
-    )
+def _text(order: ReleaseOrder, found: Foresight) -> str:
+    steps = ", ".join(f"at {order.plan.steps[one.step].said} {_seen(one)}" for one in found.steps)
     seen = f"at {_traffic(found.history)} this plan sees a failing canary {steps}{_short(found.steps)}"
     return f"{seen}; {_mistakes(found)}" if found.risk.total > WORTH_SAYING else seen
+
+
+def _seen(sight: Sight) -> str:
+    if sight.has_audience:
+        return "in an unknown part of the traffic"
+    return "nothing" if sight.rate is None else f"from {100 * sight.rate:.2g} %"
 
 
 def _short(steps: Sequence[Sight]) -> str:

@@ -13,6 +13,7 @@ from controller.analysis.power import PRICE_NATS, growth, least_traffic, sights
 from controller.model.look import History
 from controller.model.plan import JudgeKind, Limits, MannWhitney, Plan, Policy, Rail, Step, Tolerance
 from controller.model.share import BasisPoints
+from controller.model.traffic import Match
 from controller.model.wealth import Margin
 
 MARGIN = Margin()
@@ -102,6 +103,21 @@ def test_a_step_is_short_when_its_deadline_comes_first(per_s: float, is_short: b
     (found,) = sights(one_step(), POLICY, served(per_s))
 
     assert found.is_short is is_short
+
+
+def test_of_an_audience_nothing_is_known() -> None:
+    """Neither what the step sees nor that it sees too little; the steps for everybody are told as ever."""
+    inside = Step(
+        BasisPoints(10_000), hold_s=120, deadline_s=900, matches=(Match(headers={"x-internal": "1"}),)
+    )
+    mixed = Plan("p", (inside, *one_step().steps))
+
+    few, all_ = sights(mixed, POLICY, served(100))
+    (narrowed,) = sights(one_step(), POLICY, served(100), is_narrowed=True)
+
+    for sight in (few, narrowed):
+        assert (sight.has_audience, sight.rate, sight.is_short) == (True, None, False)
+    assert (all_.has_audience, all_.rate) == (False, sights(one_step(), POLICY, served(100))[0].rate)
 
 
 def test_the_rail_sees_what_the_odds_cannot_yet() -> None:
