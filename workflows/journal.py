@@ -13,7 +13,8 @@ from controller.errors import InvalidInput, NotFound, StoreUnavailable
 from controller.model.details import Details, of_release, of_verdict, printable
 from controller.model.notice import Notice
 from controller.model.release import Change, JournalEvent, Outcome, ReleaseOrder, State
-from controller.model.share import EVERYTHING, NOTHING, in_percent
+from controller.model.share import EVERYTHING, NOTHING
+from controller.model.traffic import audience
 from controller.model.verdict import sentence
 from controller.observability import logger
 from controller.store.port import Store
@@ -129,6 +130,8 @@ def line(order: ReleaseOrder, note: Note) -> JournalEvent:
     details: Details = {"step": note.step, **of_verdict(note.verdict)}
     if note.share is not None:
         details["share_basis_points"] = int(note.share)
+        if note.share and (few := audience(order.plan.steps[note.step].matches)):
+            details["audience"] = few
     return JournalEvent(
         id=f"{order.id}:{note.kind}:{note.n}",
         release=order.id,
@@ -179,7 +182,7 @@ def _text(order: ReleaseOrder, note: Note) -> str:
     number, of = note.step + 1, len(order.plan.steps)
     said, actor = clean(note.reason), clean(note.actor)
     because = f": {said}" if said else ""
-    share = in_percent(order.plan.steps[note.step].share)
+    share = order.plan.steps[note.step].said
     words = {
         "preflight_passed": f"{target} {stable} is well and its counters answer{because}",
         "version_ready": f"{target} {version} is ready",

@@ -56,7 +56,9 @@ def start_of(plan: Plan, policy: Policy, history: History, *, largest_group: int
     )
 
 
-def begin(policy: Policy, start: Start, share: BasisPoints = NOTHING) -> Evidence:
+def begin(
+    policy: Policy, start: Start, share: BasisPoints = NOTHING, *, has_audience: bool = False
+) -> Evidence:
     """Return the evidence before the first look.
 
     Args:
@@ -64,10 +66,12 @@ def begin(policy: Policy, start: Start, share: BasisPoints = NOTHING) -> Evidenc
             out (`unjudged`), because there is no margin for them.
         start: What is known; of a recording, what was frozen under its own policy.
         share: Of the first step.
+        has_audience: Only some requests may meet the canary in it.
     """
     return Evidence(
         start=start,
         share=share,
+        has_audience=has_audience,
         streams=_streams(policy, start),
         ceiling=None if policy.ceiling is None else Wealth(),
     )
@@ -80,12 +84,16 @@ def unjudged(policy: Policy, start: Start) -> tuple[Rung, ...]:
 
 
 def begin_release(
-    plan: Plan, policy: Policy, history: History, *, largest_group: int | None = None
+    plan: Plan,
+    policy: Policy,
+    history: History,
+    *,
+    largest_group: int | None = None,
+    is_narrowed: bool = False,
 ) -> Evidence:
-    """Return the evidence with which a release begins; arguments as of `start_of`."""
-    return begin(
-        policy, start_of(plan, policy, history, largest_group=largest_group), share=plan.steps[0].share
-    )
+    """Return the evidence with which a release begins; arguments as of `start_of` and `engine.begin_step`."""
+    first, start = plan.steps[0], start_of(plan, policy, history, largest_group=largest_group)
+    return begin(policy, start, share=first.share, has_audience=is_narrowed or bool(first.matches))
 
 
 def _rungs(policy: Policy, history: History) -> tuple[Rung, ...]:

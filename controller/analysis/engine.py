@@ -23,11 +23,18 @@ ADDING = {JudgeKind.EVIDENCE: odds.add, JudgeKind.THRESHOLD: limits.add, JudgeKi
 JUDGES = {JudgeKind.EVIDENCE: odds.weigh, JudgeKind.THRESHOLD: threshold, JudgeKind.MANN_WHITNEY: ranks.weigh}
 
 
-def begin_step(evidence: Evidence, step: Step) -> Evidence:
-    """Return the evidence with which the next step begins: odds and rails go on, counts and proofs begin anew."""
+def begin_step(evidence: Evidence, step: Step, *, is_narrowed: bool = False) -> Evidence:
+    """Return the evidence with which the next step begins: odds and rails go on, counts and proofs begin anew.
+
+    Args:
+        evidence: Of the step before.
+        step: The next one.
+        is_narrowed: The target itself lets only some requests meet a canary.
+    """
     return replace(
         odds.begin_step(evidence),
         share=step.share,
+        has_audience=is_narrowed or bool(step.matches),
         step_s=0.0,
         window=(),
         hanging=0,

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 from controller.analysis.beginning import prior_rate
@@ -34,6 +34,10 @@ HIGHEST_BASE = 0.99
 """As `controller.analysis.wealth.expected_rate` has it."""
 ROUNDS = 30
 """Halvings of the rate: finer than anybody reads."""
+SHORT = 0.9
+"""Of the requests that a step needs: with fewer before its deadline it passes by luck only."""
+LEAST_PER_S, MOST_PER_S = 1e-6, 1e6
+"""Traffic that is looked at, requests/s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,35 +48,71 @@ class Sight:
         step: Its index.
         share: The canary's part in it.
         requests: Canary requests that it judges before it may pass, as far as they come before its deadline.
+        needed: Canary requests that its judge wants before a PASS; a certificate may come a little earlier.
         rate: The smallest failing rate of the canary that it would find, 0 to 1; None: not even one where every
-            request fails.
+            request fails, or unknown.
+        has_audience: Only some requests may meet the canary, and nobody knows how many: nothing is known of this step.
     """
 
     step: int
     share: BasisPoints
     requests: float
+    needed: float
     rate: float | None
+    has_audience: bool = False
+
+    @property
+    def is_short(self) -> bool:
+        """Whether its deadline is expected before its judge has seen enough: then the policy decides, and not the judge."""
+        return not self.has_audience and self.requests < SHORT * self.needed
 
 
-def sights(plan: Plan, policy: Policy, history: History) -> tuple[Sight, ...]:
+def sights(plan: Plan, policy: Policy, history: History, *, is_narrowed: bool = False) -> tuple[Sight, ...]:
     """Return what each step can see on its own, at the traffic and the failing rate of the history.
 
     Args:
         plan: The ladder.
         policy: The rule; its warm-up is time in which a step sees nothing.
         history: Of the stable version; with requests.
+        is_narrowed: The target itself lets only some requests meet a canary, in every step.
     """
     base = min(prior_rate(history), HIGHEST_BASE)
     found, before_s = [], 0.0
     for index, step in enumerate(plan.steps):
         warming_s = max(policy.warmup_s - before_s, 0.0)
         per_s = history.requests_per_s * step.share / EVERYTHING
+        before_s += step.hold_s
+        enough = _enough(policy, base, per_s)
+        if is_narrowed or step.matches:
+            found.append(Sight(index, step.share, 0.0, enough, None, has_audience=True))
+            continue
         requests = _requests(policy, step, base, per_s, warming_s)
         judged_s = max(step.deadline_s - warming_s, 0.0)
         rate = _smallest(policy, step.share, base, per_s, requests, judged_s)
-        found.append(Sight(index, step.share, requests, rate))
-        before_s += step.hold_s
+        found.append(Sight(index, step.share, requests, enough, rate))
     return tuple(found)
+
+
+def least_traffic(plan: Plan, policy: Policy, history: History) -> float | None:
+    """Return from how many requests/s on a step would see a canary that fails every request; None: at no traffic.
+
+    Args:
+        plan: The ladder.
+        policy: The rule.
+        history: Of the stable version: its failing rate; with requests.
+    """
+
+    def is_seen(per_s: float) -> bool:
+        thought = replace(history, window_s=history.total / per_s)
+        return any(one.rate is not None for one in sights(plan, policy, thought))
+
+    low, high = math.log(LEAST_PER_S), math.log(MOST_PER_S)
+    if not is_seen(MOST_PER_S):
+        return None
+    for _ in range(ROUNDS):
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if is_seen(math.exp(middle)) else (middle, high)
+    return math.exp(high)
 
 
 def growth(margin: Margin, share: BasisPoints, base: float, rate: float) -> float:

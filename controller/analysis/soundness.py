@@ -49,17 +49,22 @@ class Risk:
         return 1.0 - (1.0 - self.judge) * (1.0 - self.held) * (1.0 - self.rail)
 
 
-def risk(plan: Plan, policy: Policy, history: History, *, look_s: float = 1.0) -> Risk:
-    """Return how probably a version that is like stable is rolled back.
+def risk(
+    plan: Plan, policy: Policy, history: History, *, look_s: float = 1.0, is_narrowed: bool = False
+) -> Risk:
+    """Return how probably a version that is like stable is rolled back in the steps whose traffic is known.
 
     Args:
         plan: The ladder.
         policy: The rule.
         history: Of the stable version; with requests.
         look_s: Time between two looks, seconds.
+        is_narrowed: As of `power.sights`.
     """
     base = min(prior_rate(history), HIGHEST_BASE)
-    course = tuple(_course(plan, policy, history))
+    course = tuple(_course(plan, policy, history, is_narrowed=is_narrowed))
+    if not course:
+        return Risk()
     judge, held = 0.0, 0.0
     if policy.judge is JudgeKind.THRESHOLD and policy.limits is not None:
         judge, held = _by_limits(policy, policy.limits, base, course)
@@ -70,10 +75,13 @@ def risk(plan: Plan, policy: Policy, history: History, *, look_s: float = 1.0) -
     return Risk(judge, held, crossings.by_rail(policy, base, course, look_s))
 
 
-def _course(plan: Plan, policy: Policy, history: History) -> Iterator[Stretch]:
+def _course(plan: Plan, policy: Policy, history: History, *, is_narrowed: bool) -> Iterator[Stretch]:
     before_s = 0.0
-    for step, sight in zip(plan.steps, sights(plan, policy, history), strict=True):
+    for step, sight in zip(plan.steps, sights(plan, policy, history, is_narrowed=is_narrowed), strict=True):
         warming_s = min(max(policy.warmup_s - before_s, 0.0), step.deadline_s)
+        if sight.has_audience:
+            before_s += step.hold_s
+            continue
         canary = history.requests_per_s * step.share / EVERYTHING
         lasts_s = warming_s + sight.requests / canary
         if policy.judge is JudgeKind.MANN_WHITNEY and before_s > 0.0:  # the points of the steps before count

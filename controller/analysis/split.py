@@ -38,7 +38,9 @@ class Side(StrEnum):
     TOO_MUCH = "too_much"
 
 
-def add_look(split: Split, *, share: BasisPoints, stable: int, canary: int) -> Split:
+def add_look(
+    split: Split, *, share: BasisPoints, stable: int, canary: int, has_audience: bool = False
+) -> Split:
     """Return the two bets after a look.
 
     Args:
@@ -46,16 +48,18 @@ def add_look(split: Split, *, share: BasisPoints, stable: int, canary: int) -> S
         share: What the canary was given; 0 bets nothing.
         stable: Requests of stable since the look before.
         canary: Likewise of the canary.
+        has_audience: The share is of an unknown part of the traffic: too little cannot be told, too much still can.
     """
     if share <= 0:
         return split
     low, high = _borders(share)
+    more = min(high * BEYOND, (1.0 + high) / 2)
     after = Split(
-        low=split.low + _gain(low, low / BEYOND, stable, canary),
-        high=split.high + _gain(high, min(high * BEYOND, (1.0 + high) / 2), stable, canary),
+        low=0.0 if has_audience else split.low + _gain(low, low / BEYOND, stable, canary),
+        high=split.high + _gain(high, more, stable, canary) if share < HIGHEST * EVERYTHING else 0.0,
         runs=split.runs,
     )
-    is_over = max(after.low, after.high) <= POOR_NATS
+    is_over = (after.high if has_audience else max(after.low, after.high)) <= POOR_NATS
     return begin_again(after) if is_over else after
 
 

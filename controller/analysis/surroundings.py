@@ -30,6 +30,8 @@ FEWEST_TO_BURN = 20
 """Requests an arm must have in memory before it can burn."""
 SURELY_NATS = math.log(1e5)
 """How surely more requests hang in the canary than its share explains, at one look."""
+FEWEST_TO_KNOW = 20
+"""Requests of an audience from which its part of the traffic is taken to be known."""
 TIMES = 4.0
 """So many times as many, for the same share, as in stable."""
 
@@ -52,7 +54,13 @@ def watch(policy: Policy, evidence: Evidence, look: Look, counted: Counted) -> E
     return replace(
         evidence,
         darkness=darkness.add_look(evidence.darkness, stable=stable, canary=canary),
-        split=split.add_look(evidence.split, share=evidence.share, stable=stable, canary=canary),
+        split=split.add_look(
+            evidence.split,
+            share=evidence.share,
+            stable=stable,
+            canary=canary,
+            has_audience=evidence.has_audience,
+        ),
         pace=_aged(evidence.pace, block.stable, block.canary, gap_s),
         hanging=evidence.hanging + 1 if is_warm and _hangs(policy, evidence, look) else 0,
     )
@@ -63,7 +71,8 @@ def held(policy: Policy, evidence: Evidence, look: Look, verdict: Verdict) -> Ve
     if verdict.decision is Decision.FAIL or look.source is not SourceState.OK:
         return verdict
     ground = _in_the_way(policy, evidence)
-    if ground is None:
+    is_earned = ground is Ground.AUDIENCE_AWAY and verdict.decision is Decision.PASS
+    if ground is None or is_earned:  # an audience that has come long enough may go
         return verdict
     is_burn = ground is Ground.SERVICE_BURNING  # which passes by itself, so that no judge gives up on it
     return saying.on(
@@ -79,7 +88,10 @@ def held(policy: Policy, evidence: Evidence, look: Look, verdict: Verdict) -> Ve
 def _in_the_way(policy: Policy, evidence: Evidence) -> Ground | None:
     if is_burning(policy, evidence.pace):
         return Ground.SERVICE_BURNING
-    if darkness.is_dark(evidence.darkness, share=evidence.share, alpha=DARK_ALPHA):
+    if evidence.has_audience:
+        if darkness.is_away(evidence.darkness, share=evidence.share, alpha=DARK_ALPHA):
+            return Ground.AUDIENCE_AWAY
+    elif darkness.is_dark(evidence.darkness, share=evidence.share, alpha=DARK_ALPHA):
         return Ground.CANARY_DARK
     return Ground.SPLIT_MISMATCH if split.wrong_side(evidence.split, alpha=SPLIT_ALPHA) else None
 
@@ -112,11 +124,19 @@ def _hangs(policy: Policy, evidence: Evidence, look: Look) -> bool:
     times as slow moves that to `border`. The canary's part must be beyond the border, and too large to be chance for
     equal arms (Chernoff's bound on a binomial tail).
     """
-    waiting, part = look.canary.in_flight + look.stable.in_flight, evidence.share / EVERYTHING
+    waiting, part = look.canary.in_flight + look.stable.in_flight, _part(evidence)
     if look.canary.in_flight < policy.rail.min_requests or not 0.0 < part < 1.0:
         return False
     border, found = TIMES * part / (TIMES * part + 1.0 - part), look.canary.in_flight / waiting
     return found >= border and waiting * _divergence(found, part) >= SURELY_NATS
+
+
+def _part(evidence: Evidence) -> float:
+    """Return the canary's part of the traffic: its share, or of an audience what it had so far (its share at most)."""
+    known = (
+        darkness.audience_part(evidence.darkness, fewest=FEWEST_TO_KNOW) if evidence.has_audience else None
+    )
+    return evidence.share / EVERYTHING if known is None else known
 
 
 def _divergence(found: float, part: float) -> float:

@@ -11,6 +11,7 @@ from controller.model.notice import Notice
 from controller.model.release import JournalEvent, Release
 from controller.model.target import Target
 from controller.model.trace import Scalar, Span, Trace, TraceSummary
+from controller.model.traffic import audience
 from controller.model.verdict import attribution
 from controller.plans.schema import percent, write_plan, write_policy
 from controller.plans.traffic import write_identity, write_match, write_mirror
@@ -44,6 +45,7 @@ class Renderer:
             "step": release.step,
             "steps": len(order.plan.steps),
             "share_percent": percent(release.share),
+            "audience": _audience(release),
             "reason": explain(release),
             "verdict": verdict(release),
             "actor": order.actor,
@@ -57,6 +59,7 @@ class Renderer:
                 None if rate is None else round(100 * rate, 3)
                 for rate in seen_by_step(release.facts, len(order.plan.steps))
             ],
+            "has_audience": [order.has_audience(step) for step in range(len(order.plan.steps))],
             "alerts": [
                 {"id": notice.id, "channel": notice.channel, "delivered": is_delivered}
                 for notice, is_delivered in notices
@@ -73,6 +76,13 @@ class Renderer:
                 f"{self._temporal.ui}/namespaces/{self._temporal.namespace}/workflows/canary.{order.target.key}"
             )
         return links
+
+
+def _audience(release: Release) -> str | None:
+    """Say whose requests the share is a part of; None when it is everybody's, or there is none."""
+    if release.outcome is not None or not release.share:
+        return None
+    return audience(release.order.plan.steps[release.step].matches) or None
 
 
 def verdict(release: Release) -> dict[str, Any] | None:
@@ -113,6 +123,7 @@ def progress(release: Release) -> dict[str, Any]:
         "step": release.step,
         "steps": len(release.order.plan.steps),
         "share_percent": percent(release.share),
+        "audience": _audience(release),
         "reason": explain(release),
         "verdict": verdict(release),
     }

@@ -207,7 +207,17 @@ def _tell(command: str, release_id: str, reason: str, key: str | None, output: O
 def _sights(release: dict[str, Any]) -> list[str]:
     """Say what the plan can see at the target's traffic; nothing where that is not known."""
     rates = release.get("sees_percent") or []
-    said = ", ".join("nothing" if rate is None else f"from {rate:.2g} %" for rate in rates)
+    narrowed = release.get("has_audience") or [False] * len(rates)
+    if not rates and all(narrowed):
+        rates = [None] * len(narrowed)
+    said = ", ".join(
+        "in an unknown part of the traffic"
+        if has_audience
+        else "nothing"
+        if rate is None
+        else f"from {rate:.2g} %"
+        for rate, has_audience in zip(rates, narrowed, strict=False)
+    )
     return [f"its steps can see a canary that fails: {said}"] if said else []
 
 

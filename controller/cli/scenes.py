@@ -47,6 +47,10 @@ Outages = Annotated[
         metavar="AT:FOR", help="The source of evidence is down; may be repeated.", rich_help_panel=WORLD
     ),
 ]
+Audience = Annotated[
+    float,
+    typer.Option(max=100, help="Per cent of the requests that fit a step's matches.", rich_help_panel=WORLD),
+]
 HistoryS = Annotated[float, _seconds("Seconds that stable has served before.", WORLD)]
 LookEvery = Annotated[float, typer.Option(help="Seconds between two looks.", rich_help_panel=WORLD)]
 CanaryErrors = Annotated[

@@ -36,6 +36,7 @@ def simulate(
     source_down: scenes.Outages = None,
     history: scenes.HistoryS = 3600.0,
     look_every: scenes.LookEvery = 1.0,
+    audience: scenes.Audience = 10.0,
     canary_errors: scenes.CanaryErrors = None,
     after: scenes.After = 0.0,
     ramp: scenes.Ramp = 0.0,
@@ -74,6 +75,7 @@ def simulate(
         fleet=scenes.fleet(instances, unlike, bad_instance, generations),
         group=group,
         outages=scenes.outages(source_down or ()),
+        audience=audience / 100,
     )
     _play(scene, plan, policy, (runs, seed), output)
 
@@ -109,6 +111,8 @@ def _lines(found: Study, scene: Scene, chosen: str) -> list[str]:
     if found.failed_by:
         by = ", ".join(f"{one.name} {one.count}" for one in found.failed_by)
         lines.append(f"{'what they stand on':<30}{by}")
+        where = ", ".join(f"{one.name}: {one.count}" for one in found.failed_in)
+        lines.append(f"{'where they came':<30}{where}")
     if scene.fault_at_s > 0:
         lines.append(f"{'rolled back before its fault':<30}{_often(found.early)}")
     lines += [

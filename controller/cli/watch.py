@@ -237,7 +237,10 @@ def standing(data: dict[str, Any]) -> str:
     if not data:
         return ""
     step = min(int(data.get("step", 0)) + 1, int(data.get("steps", 1)))
-    return f"{data.get('state')}, step {step} of {data.get('steps')}, canary at {data.get('share_percent', 0):g} %"
+    share = f"{data.get('share_percent', 0):g} %" + (
+        f" of {data['audience']}" if data.get("audience") else ""
+    )
+    return f"{data.get('state')}, step {step} of {data.get('steps')}, canary at {share}"
 
 
 def ending(release: dict[str, Any]) -> str:

@@ -17,7 +17,6 @@ from controller.model.details import of_release, of_verdict, printable
 from controller.model.evidence import StepOrder
 from controller.model.notice import Notice
 from controller.model.release import JournalEvent
-from controller.model.share import in_percent
 from controller.model.verdict import Ground, Verdict
 from controller.observability import logger
 from controller.store.port import Store
@@ -29,6 +28,7 @@ LOOKS = 5
 PATIENCE_S = 1.0
 TROUBLES = (
     Ground.CANARY_DARK,
+    Ground.AUDIENCE_AWAY,
     Ground.SPLIT_MISMATCH,
     Ground.ONE_BAD_INSTANCE,
     Ground.SERVICE_BURNING,
@@ -114,7 +114,7 @@ class Alarms:
 
 def _what_next(order: StepOrder) -> str:
     step, policy = order.release.plan.steps[order.step], order.release.policy
-    stays = f"the share stays at {in_percent(step.share)}"
+    stays = f"the share stays at {step.said}"
     if order.is_waiting:
         return f"{stays} and is taken back if nobody decides within {policy.longest_wait_s:g} s"
     if order.is_open:

@@ -39,6 +39,7 @@ def heading_line(order: StepOrder) -> bytes:
         plan=release.plan,
         policy=release.policy,
         start=evidence.start,
+        is_narrowed=bool(release.target.matches),
     )
     return _HEADING.dump_json(heading) + b"\n"
 

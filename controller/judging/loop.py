@@ -119,12 +119,19 @@ class Judge:
             return await self._first(order.release)
         if order.is_continued:
             return order.evidence
-        return begin_step(order.evidence, order.release.plan.steps[order.step])
+        release = order.release
+        return begin_step(
+            order.evidence, release.plan.steps[order.step], is_narrowed=bool(release.target.matches)
+        )
 
     async def _first(self, release: ReleaseOrder) -> Evidence:
         eye = self._tools.eye
         return begin_release(
-            release.plan, release.policy, await eye.history(release), largest_group=eye.largest_group
+            release.plan,
+            release.policy,
+            await eye.history(release),
+            largest_group=eye.largest_group,
+            is_narrowed=bool(release.target.matches),
         )
 
 
@@ -249,6 +256,7 @@ class _Run:
                     share=self._step.share,
                     term_s=tools.rhythm.lease_term_s,
                     after_epoch=observed.epoch,
+                    matches=self._step.matches,
                 )
             )
         except (RouterUnavailable, EpochConflict, LeaseHeld) as error:

@@ -110,10 +110,14 @@ class Darkness:
     Args:
         run: Stable requests since the last look in which the canary had one.
         restarts: How often such a run began anew.
+        canary: Requests of the canary in this step.
+        total: Requests of both arms in this step, until the present run began.
     """
 
     run: int = 0
     restarts: int = 0
+    canary: int = 0
+    total: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,7 @@ class Evidence:
         failed: The FAIL that latched; never taken back.
         start: What was known when the release began.
         share: The canary's share in this step.
+        has_audience: Only some requests may meet the canary in this step: `share` is of an unknown part of the traffic.
         hanging: Looks in a row at which far more requests were in flight on the canary than its share explains.
         darkness: Whether the canary gets anything at all.
         split: Whether it gets about its share.
@@ -189,6 +194,7 @@ class Evidence:
     failed: Verdict | None = None
     start: Start = Start()
     share: BasisPoints = NOTHING
+    has_audience: bool = False
     hanging: int = 0
     darkness: Darkness = Darkness()
     split: Split = Split()

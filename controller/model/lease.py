@@ -13,6 +13,7 @@ from enum import StrEnum
 from controller.errors import EpochConflict, InvalidInput, LeaseHeld, ReleaseClosed
 from controller.model.share import BasisPoints, basis_points
 from controller.model.target import TargetKey
+from controller.model.traffic import Match
 from controller.model.verdict import Verdict
 
 LONGEST_TERM_S = 60.0
@@ -62,6 +63,7 @@ class Lease:
         share: How much.
         term_s: How long one renewal lasts, seconds.
         deadline_s: When it lapses, boot clock.
+        matches: Its audience: only requests that fit one of them may get the canary; empty lets all that the target does.
     """
 
     target: TargetKey
@@ -71,6 +73,7 @@ class Lease:
     share: BasisPoints
     term_s: float
     deadline_s: float
+    matches: tuple[Match, ...] = ()
 
     def is_live(self, now_s: float) -> bool:
         """Whether it has not lapsed at `now_s` on the boot clock."""
@@ -83,6 +86,7 @@ class GrantRequest:
 
     Args:
         after_epoch: The epoch the judge observed; the grant is refused if somebody took a newer one since.
+        matches: As of `Lease`.
     """
 
     target: TargetKey
@@ -91,6 +95,7 @@ class GrantRequest:
     share: BasisPoints
     term_s: float
     after_epoch: int
+    matches: tuple[Match, ...] = ()
 
     def __post_init__(self) -> None:
         basis_points(self.share)
@@ -168,6 +173,7 @@ def grant(
         share=request.share,
         term_s=request.term_s,
         deadline_s=now_s + request.term_s,
+        matches=request.matches,
     )
 
 

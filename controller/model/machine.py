@@ -191,6 +191,7 @@ def _undecided(plan: Plan, policy: Policy, at: Position, event: Event) -> Positi
     choice = {
         Ground.NO_TRAFFIC: policy.on_no_data,
         Ground.CANARY_DARK: policy.on_no_data,
+        Ground.AUDIENCE_AWAY: policy.on_no_data,
         Ground.SPLIT_MISMATCH: policy.on_no_data,
         Ground.NOT_MEASURED: policy.on_no_data,
         Ground.SOURCE_DOWN: policy.on_source_down,

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 
 from controller.errors import InvalidInput
 from controller.model.metric import METRICS, Metric, MetricKind, Need, check_wider
-from controller.model.share import EVERYTHING, BasisPoints, basis_points
+from controller.model.share import EVERYTHING, BasisPoints, basis_points, in_percent
+from controller.model.traffic import MOST_MATCHES, Match, audience
 from controller.model.wealth import Margin
 
 HOLD_BACK = BasisPoints(500)
@@ -31,12 +33,15 @@ class Step:
     """One rung of the ladder.
 
     Args:
-        share: The canary's part of the traffic, above 0 and at most 9 500 (5 % stable is held back for comparison).
+        share: The canary's part of the traffic, above 0 and at most 9 500 (5 % stable is held back for comparison); with
+            matches the part of the requests that fit, at most 10 000: everybody else stays for comparison.
         hold_s: The judged time before a PASS, seconds, 0 to 86 400.
         deadline_s: After this much judged time without a PASS the policy's `on_inconclusive` decides; seconds.
         gate: The step waits for a person: no PASS and no deadline, while judging and rollback go on.
         certified_after_s: A step that is certified may end after this much judged time, seconds; None: not before
             `hold_s`, because a fault may need time to show.
+        matches: The step's audience: in this step only requests that fit one of them may meet the canary, and of those
+            only the ones that fit the target's own matches as well. Empty narrows nothing.
     """
 
     share: BasisPoints
@@ -44,12 +49,16 @@ class Step:
     deadline_s: float = 600.0
     gate: bool = False
     certified_after_s: float | None = None
+    matches: tuple[Match, ...] = ()
 
     def __post_init__(self) -> None:
         basis_points(self.share, field="steps.share")
-        if not 0 < self.share <= EVERYTHING - HOLD_BACK:
+        if len(self.matches) > MOST_MATCHES:
+            raise InvalidInput(f"expected at most {MOST_MATCHES} matches", field="steps.matches")
+        if not 0 < self.share <= (EVERYTHING if self.matches else EVERYTHING - HOLD_BACK):
             raise InvalidInput(
-                "expected 1 to 9500 basis points: 5 % of stable is kept for comparison", field="steps.share"
+                "expected 1 to 9500 basis points: 5 % of stable is kept for comparison (with matches up to 10000)",
+                field="steps.share",
             )
         _finite(self.hold_s, 0, 86_400, "steps.hold_s")
         _finite(self.deadline_s, 1, 30 * 86_400, "steps.deadline_s")
@@ -60,6 +69,11 @@ class Step:
                 "expected a deadline after hold_s, else the step can never pass", field="steps.deadline_s"
             )
 
+    @property
+    def said(self) -> str:
+        """The share as people read it, with its audience: `100 % (only requests with x-internal: 1)`."""
+        return in_percent(self.share) + (f" (only {audience(self.matches)})" if self.matches else "")
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -67,7 +81,8 @@ class Plan:
 
     Args:
         name: What people call it.
-        steps: At least one, at most 100, shares never falling.
+        steps: At least one, at most 100. Those with an audience come first; shares never fall from a step to the next of
+            the same audience, and begin anew with another one.
         ready_timeout_s: How long the version may take to become ready, seconds.
     """
 
@@ -78,9 +93,14 @@ class Plan:
     def __post_init__(self) -> None:
         if not 1 <= len(self.steps) <= 100:
             raise InvalidInput("expected 1 to 100 steps", field="steps")
-        shares = [step.share for step in self.steps]
-        if shares != sorted(shares):
-            raise InvalidInput("expected shares that never fall from step to step", field="steps.share")
+        for before, after in pairwise(self.steps):
+            # Who has met the canary does not lose it again, unless an audience makes room for everybody.
+            if after.matches and not before.matches:
+                raise InvalidInput(
+                    "expected the steps with matches before those for everybody", field="steps.matches"
+                )
+            if after.matches == before.matches and after.share < before.share:
+                raise InvalidInput("expected shares that never fall from step to step", field="steps.share")
         _finite(self.ready_timeout_s, 1, 3_600, "ready_timeout_s")
 
 

@@ -26,6 +26,7 @@ class Heading:
         plan: The ladder it climbed.
         policy: The rule it was judged by.
         start: What the judge knew when the release began.
+        is_narrowed: The target itself let only some requests meet a canary.
     """
 
     release: str
@@ -35,6 +36,7 @@ class Heading:
     plan: Plan
     policy: Policy
     start: Start
+    is_narrowed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,10 @@ class ReleaseOrder:
     correlation_id: str
     created_at: float
 
+    def has_audience(self, step: int) -> bool:
+        """Whether only some requests may meet the canary in a step, so that nobody knows its part of the traffic."""
+        return bool(self.target.matches or self.plan.steps[step].matches)
+
 
 @dataclass(frozen=True, slots=True)
 class Release:

@@ -6,8 +6,10 @@ they are declared.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.errors import InvalidInput
@@ -22,6 +24,8 @@ OURS = ("x-envoy-", "x-serinus-")
 ANY_VALUE = "*"
 MOST_CONDITIONS = 8
 MOST_MATCHES = 16
+LONGEST_AUDIENCE = 280
+"""Characters of an audience in a sentence."""
 
 
 def _check(pattern: re.Pattern[str], value: str, expected: str, name: str) -> None:
@@ -85,6 +89,59 @@ class Match:
         for part in ("headers", "cookies", "query"):
             for value in getattr(self, part).values():
                 _check(VALUE, value, "1 to 200 visible ASCII characters", f"matches.{part}")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one request says of itself, as far as matches look at it.
+
+    Args:
+        headers: By lower-case name.
+        cookies: By name.
+        query: Parameters of the query by name.
+    """
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cookies: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+def admits(matches: Sequence[Match], asked: Asked) -> bool:
+    """Whether a request fits one of the matches; no match at all admits every request."""
+    return not matches or any(_fits(match, asked) for match in matches)
+
+
+def audience_id(matches: Sequence[Match]) -> str:
+    """Return a short name of an audience, the same on every host and for every order of its conditions; "" for all."""
+    if not matches:
+        return ""
+    said = sorted([sorted(part.items()) for part in (one.headers, one.cookies, one.query)] for one in matches)
+    return hashlib.blake2b(json.dumps(said).encode(), digest_size=8).hexdigest()
+
+
+def audience(matches: Sequence[Match]) -> str:
+    """Say whose requests fit: `requests with x-internal: 1`; "" where all do. At most 300 characters."""
+    if not matches:
+        return ""
+    first, more = matches[0], len(matches) - 1
+    parts = (("", first.headers), ("cookie ", first.cookies), ("query ", first.query))
+    said = [
+        f"{kind}{name}" if value == ANY_VALUE else f"{kind}{name}: {value}"
+        for kind, part in parts
+        for name, value in part.items()
+    ]
+    text = f"requests with {' and '.join(said)}"
+    clipped = text if len(text) <= LONGEST_AUDIENCE else text[: LONGEST_AUDIENCE - 3] + "..."
+    return clipped + (f", or {more} more" if more else "")
+
+
+def _fits(match: Match, asked: Asked) -> bool:
+    pairs = ((match.headers, asked.headers), (match.cookies, asked.cookies), (match.query, asked.query))
+    return all(
+        bool(found.get(name)) if value == ANY_VALUE else found.get(name) == value
+        for wanted, found in pairs
+        for name, value in wanted.items()
+    )
 
 
 @dataclass(frozen=True, slots=True)

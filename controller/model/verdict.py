@@ -42,6 +42,7 @@ class Ground(StrEnum):
     LEANING = "leaning_against_canary"
     NOT_ACCEPTABLE = "not_proved_acceptable"
     CANARY_DARK = "canary_dark"
+    AUDIENCE_AWAY = "audience_away"
     SPLIT_MISMATCH = "split_mismatch"
     WARMING_UP = "warming_up"
     COLLECTING = "collecting"
@@ -186,6 +187,8 @@ def sentence(verdict: Verdict, *, target: str, canary: str, stable: str) -> str:
         Ground.LEANING: f"{counts}: {odds}, too much to go on",
         Ground.NOT_ACCEPTABLE: f"{counts}: it looks worse than acceptable, so it does not go on",
         Ground.CANARY_DARK: f"{target} {canary} gets no requests although it has a share: the split does not work",
+        Ground.AUDIENCE_AWAY: f"{target} {canary} gets no requests although it has a share of its audience: nobody of it "
+        "comes, or the split does not work",
         Ground.SPLIT_MISMATCH: f"{target} {canary} got {verdict.canary_total} of "
         f"{verdict.canary_total + verdict.stable_total} requests, far from its share: the split does not work",
         Ground.WARMING_UP: f"{counts}: still warming up",

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from controller.errors import InvalidInput
-from controller.model.plan import Burn, Fallback, JudgeKind, Plan, Policy, Rail, Step, Tolerance
-from controller.model.share import BasisPoints
+from controller.model.plan import HOLD_BACK, Burn, Fallback, JudgeKind, Plan, Policy, Rail, Step, Tolerance
+from controller.model.share import EVERYTHING, BasisPoints
 from controller.plans.judges import (
     LimitsShape,
     MannWhitneyShape,
@@ -31,6 +31,7 @@ from controller.plans.measures import (
     write_margin,
     write_metric,
 )
+from controller.plans.traffic import Matches, write_match
 from controller.plans.validation import NAME, Strict, validate, within
 
 Name = Annotated[str, Field(pattern=NAME, max_length=63)]
@@ -42,7 +43,14 @@ Fallbacks = Annotated[str, Field(pattern=r"^(rollback|wait|promote)$")]
 class StepShape(Strict):
     """One rung: `{"share": 10, "hold_s": 60}`."""
 
-    share: Annotated[float, Field(gt=0, le=95, description="Per cent of the traffic, at most two decimals.")]
+    share: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=100,
+            description="Per cent of the traffic, at most two decimals; above 95 only with matches.",
+        ),
+    ]
     hold_s: Annotated[Seconds, Field(description="Least judged time, seconds.")] = 10.0
     deadline_s: Annotated[
         Seconds, Field(description="Judged seconds without a PASS until the policy decides.")
@@ -52,6 +60,12 @@ class StepShape(Strict):
         Seconds | None,
         Field(description="A certified step may end after this much judged time; null: not before hold_s."),
     ] = None
+    matches: Annotated[
+        Matches,
+        Field(
+            description="Only requests that fit one of them may meet the canary in this step; none: all may."
+        ),
+    ]
 
 
 class PlanShape(Strict):
@@ -200,6 +214,7 @@ def write_plan(plan: Plan) -> dict[str, Any]:
                 "deadline_s": step.deadline_s,
                 "gate": step.gate,
                 "certified_after_s": step.certified_after_s,
+                "matches": [write_match(one) for one in step.matches],
             }
             for step in plan.steps
         ],
@@ -253,10 +268,16 @@ def _step(shape: StepShape, index: int) -> Step:
         raise InvalidInput(
             "expected at most two decimals (0.01 % is the finest)", field=f"steps.{index}.share"
         )
+    if share > EVERYTHING - HOLD_BACK and not shape.matches:
+        raise InvalidInput(
+            "expected at most 95 (5 % of stable is kept for comparison), or matches",
+            field=f"steps.{index}.share",
+        )
     return Step(
         share=BasisPoints(share),
         hold_s=shape.hold_s,
         deadline_s=shape.deadline_s,
         gate=shape.gate,
         certified_after_s=shape.certified_after_s,
+        matches=within(f"steps.{index}", lambda: tuple(one.match() for one in shape.matches)),
     )

@@ -9,10 +9,10 @@ short history or a silent router only mean that nothing can be said.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from controller.analysis.power import Sight, sights
+from controller.analysis.power import Sight, least_traffic, sights
 from controller.analysis.soundness import Risk, risk
 from controller.errors import InvalidInput, NotFound, RouterUnavailable
 from controller.judging.looking import HISTORY_S
@@ -48,8 +48,8 @@ class Foresight:
 
     @property
     def is_blind(self) -> bool:
-        """Whether no step would even see a canary that fails every request."""
-        return all(step.rate is None for step in self.steps)
+        """Whether no step would even see a canary that fails every request, as far as that is known."""
+        return all(step.rate is None and not step.has_audience for step in self.steps)
 
 
 async def foresee(keeper: LeaseKeeper, order: ReleaseOrder) -> Foresight | None:
@@ -67,16 +67,12 @@ async def foresee(keeper: LeaseKeeper, order: ReleaseOrder) -> Foresight | None:
     if history.window_s < LEAST_S or history.total == 0:
         return None
     # Up to seconds for the longest plans: a thread leaves the API its loop.
-    odds = await asyncio.to_thread(risk, order.plan, order.policy, history)
-    found = Foresight(history, sights(order.plan, order.policy, history), odds)
+    is_narrowed = bool(order.target.matches)
+    odds = await asyncio.to_thread(risk, order.plan, order.policy, history, is_narrowed=is_narrowed)
+    steps = sights(order.plan, order.policy, history, is_narrowed=is_narrowed)
+    found = Foresight(history, steps, odds)
     if found.is_blind:
-        best = max(found.steps, key=lambda step: step.requests)
-        raise InvalidInput(
-            f"this plan could not see a canary that fails every request: at {_traffic(history)} its best step judges "
-            f"{best.requests:.2g} canary requests before its deadline; use larger shares, later deadlines, or release "
-            "when there is more traffic",
-            field="plan",
-        )
+        raise InvalidInput(await asyncio.to_thread(_blind, order, found), field="plan")
     if found.risk.total > order.policy.tolerance.alpha:
         raise InvalidInput(f"{_mistakes(found)}; {_way_out(order.policy, found.risk)}", field="policy")
     return found
@@ -89,11 +85,12 @@ def event(order: ReleaseOrder, found: Foresight) -> tuple[JournalEvent, Change]:
         id=f"{order.id}:foreseen",
         release=order.id,
         kind="foreseen",
-        text=_text(found),
+        text=_text(order, found),
         at=order.created_at,
         correlation_id=order.correlation_id,
         details={
             "requests_per_s": found.history.requests_per_s,
+            "steps_short": sum(one.is_short for one in found.steps),
             "rolls_back_identical": found.risk.total,
             **facts,
         },
@@ -105,6 +102,18 @@ def seen_by_step(facts: Mapping[str, float], steps: int) -> tuple[float | None, 
     """Return what each step can see, out of a release's facts; empty when nothing was foreseen."""
     found = tuple(facts.get(f"{SEES}{number}") for number in range(1, steps + 1))
     return found if any(rate is not None for rate in found) else ()
+
+
+def _blind(order: ReleaseOrder, found: Foresight) -> str:
+    """Say that no step sees anything, and from which traffic on one would."""
+    best = max(found.steps, key=lambda step: step.requests)
+    from_s = least_traffic(order.plan, order.policy, found.history)
+    more = "" if from_s is None else f" (from {from_s:.2g} requests/s on it sees one)"
+    return (
+        f"this plan could not see a canary that fails every request: at {_traffic(found.history)} its best step judges "
+        f"{best.requests:.2g} canary requests before its deadline; use larger shares, later deadlines, or release "
+        f"when there is more traffic{more}"
+    )
 
 
 def _check_time(plan: Plan, policy: Policy) -> None:
@@ -151,13 +160,26 @@ def _percent(part: float) -> str:
     return f"{100 * part:.2g} %" if part < 0.995 else "all"
 
 
-def _text(found: Foresight) -> str:
-    steps = ", ".join(
-        f"at {in_percent(one.share)} " + ("nothing" if one.rate is None else f"from {100 * one.rate:.2g} %")
-        for one in found.steps
-    )
-    seen = f"at {_traffic(found.history)} this plan sees a failing canary {steps}"
+def _text(order: ReleaseOrder, found: Foresight) -> str:
+    steps = ", ".join(f"at {order.plan.steps[one.step].said} {_seen(one)}" for one in found.steps)
+    seen = f"at {_traffic(found.history)} this plan sees a failing canary {steps}{_short(found.steps)}"
     return f"{seen}; {_mistakes(found)}" if found.risk.total > WORTH_SAYING else seen
+
+
+def _seen(sight: Sight) -> str:
+    if sight.has_audience:
+        return "in an unknown part of the traffic"
+    return "nothing" if sight.rate is None else f"from {100 * sight.rate:.2g} %"
+
+
+def _short(steps: Sequence[Sight]) -> str:
+    """Name the steps whose deadline comes before their judge has seen enough; empty when there is none."""
+    short = [
+        f"{in_percent(one.share)} gets about {one.requests:.2g} of the {one.needed:.2g} canary requests it needs"
+        for one in steps
+        if one.is_short
+    ]
+    return f"; before its deadline the step at {', that at '.join(short)}" if short else ""
 
 
 def _traffic(history: History) -> str:

@@ -27,14 +27,17 @@ from controller.routing.proto import codec
 IN_MEMORY = ":memory:"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 BUSY_MS = 2_000
-LAYOUT = 1
-"""Bumped when the tables change; an unknown one is refused rather than guessed."""
+LAYOUT = 2
+"""Bumped when the tables change; a newer one is refused rather than guessed: a router that did not know of audiences
+would give a share that was meant for few to everybody."""
+OLDER = {1: "ALTER TABLE lease ADD COLUMN matches TEXT NOT NULL DEFAULT ''"}
+"""What makes the next layout out of each older one."""
 TABLES = """
 CREATE TABLE IF NOT EXISTS target (key TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS epoch (target TEXT PRIMARY KEY, epoch INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS lease (
   target TEXT PRIMARY KEY, boot_id TEXT NOT NULL, release TEXT NOT NULL, version TEXT NOT NULL, epoch INTEGER NOT NULL,
-  share INTEGER NOT NULL, term_s REAL NOT NULL, deadline_s REAL NOT NULL
+  share INTEGER NOT NULL, term_s REAL NOT NULL, deadline_s REAL NOT NULL, matches TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS closure (
   target TEXT NOT NULL, release TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL,
@@ -96,8 +99,10 @@ class Book:
             )
             connection.execute("PRAGMA journal_mode = WAL")
             found = connection.execute("PRAGMA user_version").fetchone()[0]
-            if found not in (0, LAYOUT):
+            if found not in (0, *OLDER, LAYOUT):
                 raise ConfigurationError(f"{path} has layout {found}, this Serinus writes {LAYOUT}")
+            if found in OLDER:
+                connection.execute(OLDER[found])
             connection.executescript(TABLES)
             connection.execute(f"PRAGMA user_version = {LAYOUT}")
             contents = _read(connection, boot)
@@ -126,8 +131,8 @@ class Book:
         def write(db: sqlite3.Connection) -> None:
             db.execute("INSERT OR REPLACE INTO epoch VALUES (?, ?)", (lease.target, lease.epoch))
             row = (lease.target, self._boot, lease.release, lease.version, lease.epoch)
-            times = (lease.share, lease.term_s, lease.deadline_s)
-            db.execute("INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, *times))
+            times = (lease.share, lease.term_s, lease.deadline_s, codec.matches_to_json(lease.matches))
+            db.execute("INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, *times))
 
         await self._write(write)
 
@@ -194,9 +199,10 @@ def _read(db: sqlite3.Connection, boot: str) -> Contents:
         contents.targets[TargetKey(key)] = codec.target_from_json(text)
     contents.epochs = {TargetKey(key): epoch for key, epoch in db.execute("SELECT target, epoch FROM epoch")}
     db.execute("DELETE FROM lease WHERE boot_id <> ? OR boot_id = ''", (boot,))
-    rows = db.execute("SELECT target, release, version, epoch, share, term_s, deadline_s FROM lease")
-    for target, release, version, epoch, share, term_s, deadline_s in rows:
-        lease = Lease(target, release, version, epoch, basis_points(share), term_s, deadline_s)
+    rows = db.execute("SELECT target, release, version, epoch, share, term_s, deadline_s, matches FROM lease")
+    for target, release, version, epoch, share, term_s, deadline_s, matches in rows:
+        audience = codec.matches_from_json(matches)
+        lease = Lease(target, release, version, epoch, basis_points(share), term_s, deadline_s, audience)
         contents.leases[lease.target] = lease
     for target, release, kind, reason, at, verdict in db.execute("SELECT * FROM closure"):
         closure = Closure(

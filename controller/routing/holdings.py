@@ -66,7 +66,7 @@ class Holdings:
     def shares(self, now_s: float) -> Mapping[TargetKey, Shares]:
         """Return the shares of the leases that are unexpired at `now_s` on the boot clock."""
         return {
-            target: Shares(version=lease.version, release=lease.release, share=lease.share)
+            target: Shares(lease.version, lease.release, lease.share, lease.matches)
             for target, lease in self.leases.items()
             if lease.is_live(now_s)
         }

@@ -40,6 +40,7 @@ from controller.model.lease import (
 )
 from controller.model.look import History, Reading
 from controller.model.target import Target, TargetKey
+from controller.model.traffic import audience_id
 from controller.model.verdict import Verdict
 from controller.observability import logger
 from controller.routing.arrears import Arrears
@@ -194,6 +195,10 @@ class Keeper(LeaseKeeper):
 
     async def grant(self, request: GrantRequest) -> Lease:
         """Give a lease: epoch and lease are on disk before the proxies hear of it."""
+        if request.matches and not self._plane.capabilities().narrows:
+            raise InvalidInput(
+                "the data plane cannot tell requests apart: expected a step without matches", field="matches"
+            )
         key = (request.target, request.release)
         async with self._one_change:
             self._held.require_canary(request.target, request.version)
@@ -217,6 +222,7 @@ class Keeper(LeaseKeeper):
             version=lease.version,
             epoch=lease.epoch,
             share=lease.share,
+            audience=audience_id(lease.matches),
         )
         await self._push()
         return lease

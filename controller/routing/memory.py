@@ -17,6 +17,7 @@ from controller.model.lease import Node
 from controller.model.look import Arm, History, Instance, Reading, SourceState
 from controller.model.share import EVERYTHING
 from controller.model.target import Target, TargetKey
+from controller.model.traffic import Asked, admits
 from controller.model.wealth import Tally
 from controller.observability import logger
 from controller.routing.past import Past
@@ -33,6 +34,7 @@ Answers = Callable[[str], bool]
 """Says for a version whether its next request is answered well."""
 Times = Callable[[str], float]
 """Says for a version how long its next request takes, seconds."""
+ANYBODY = Asked()
 
 
 @dataclass(slots=True)
@@ -175,7 +177,7 @@ class MemoryPlane(DataPlane):
 
     def capabilities(self) -> PlaneCapabilities:
         """Say what this plane can do."""
-        return PlaneCapabilities(acknowledges=True, expires=False, counts=True, finest_share=1)
+        return PlaneCapabilities(acknowledges=True, expires=False, counts=True, finest_share=1, narrows=True)
 
     def share_of(self, target: TargetKey) -> Shares | None:
         """Return what is applied for a target right now, as traffic would see it."""
@@ -189,6 +191,7 @@ class MemoryPlane(DataPlane):
         requests: int,
         answers: Answers = lambda version: True,
         times_s: Times = lambda version: 0.0,
+        asked: Asked = ANYBODY,
     ) -> None:
         """Send requests through the split that is applied now: spread evenly, nothing is random.
 
@@ -197,12 +200,13 @@ class MemoryPlane(DataPlane):
             requests: How many.
             answers: Says for a version whether its next request is answered well.
             times_s: Says for a version how long its next request takes, seconds.
+            asked: What all of them say of themselves.
         """
         declared = self._targets[target]
         counts: dict[str, Counter[tuple[str, bool]]] = {version: Counter() for version in declared.versions}
         buckets = {version: [0] * (len(BOUNDS_S) + 1) for version in declared.versions}
         for _ in range(requests):
-            version = self._drawn(declared)
+            version = self._drawn(declared, asked)
             turn = counts[version].total() % self.instances.get(version, 1)
             counts[version][f"{version}-{turn}", answers(version)] += 1
             buckets[version][bisect_right(BOUNDS_S, times_s(version))] += 1
@@ -220,10 +224,10 @@ class MemoryPlane(DataPlane):
                 past = self._past.of(f"{target}/{version}")
                 past.add(self._clock(), took_s, total, instances, buckets[version])
 
-    def _drawn(self, target: Target) -> str:
+    def _drawn(self, target: Target, asked: Asked) -> str:
         """Return the version of the next request: the canary gets exactly its part, one request at most away from it."""
         share = self.share_of(target.key)
-        if share is None:
+        if share is None or not (admits(target.matches, asked) and admits(share.matches, asked)):
             return target.stable
         # Error diffusion.
         debt = self._debts.get(target.key, 0) + round(share.share * self.mischief.applies)

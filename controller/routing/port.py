@@ -24,6 +24,7 @@ from controller.model.lease import (
 from controller.model.look import History, Reading
 from controller.model.share import basis_points
 from controller.model.target import Target, TargetKey
+from controller.model.traffic import Match, audience_id
 from controller.model.verdict import Verdict
 
 PROXY_EVENTS = ("lapsed", "doubled", "unproved")
@@ -69,6 +70,7 @@ class LeaseKeeper(ABC):
 
         Raises:
             NotFound: The target or the version is not declared.
+            InvalidInput: It is for an audience, and the data plane cannot tell requests apart.
             ReleaseClosed, LeaseHeld, EpochConflict: As `controller.model.lease.grant`.
         """
 
@@ -139,6 +141,7 @@ class Shares:
         version: The canary.
         release: Whose; also the seed of the draw, so that each release gets a fresh set of requests.
         share: Basis points, above 0.
+        matches: The lease's audience: requests that fit none of them stay on stable. Empty lets all that the target does.
 
     Raises:
         InvalidInput: The share is not a whole number from 1 to 10 000.
@@ -147,6 +150,12 @@ class Shares:
     version: str
     release: str
     share: int
+    matches: tuple[Match, ...] = ()
+
+    @property
+    def audience(self) -> str:
+        """A short name of the audience, "" for everybody: what was built for one must not serve another."""
+        return audience_id(self.matches)
 
     def __post_init__(self) -> None:
         # The last gate before bytes: a proxy takes every number, and a wrong one can mean all traffic.
@@ -163,12 +172,14 @@ class PlaneCapabilities:
         expires: It returns to stable by itself when nobody renews.
         counts: It counts requests by version.
         finest_share: The smallest share it can express, basis points.
+        narrows: It can keep a share to an audience.
     """
 
     acknowledges: bool = False
     expires: bool = False
     counts: bool = False
     finest_share: int = 100
+    narrows: bool = False
 
 
 class DataPlane(ABC):

@@ -78,7 +78,8 @@ class _Replay:
         self._recording = recording
         self._policy = policy
         first = heading.plan.steps[recording.looks[0].step]
-        self._evidence = begin(self._policy, heading.start, first.share)
+        has_audience = heading.is_narrowed or bool(first.matches)
+        self._evidence = begin(self._policy, heading.start, first.share, has_audience=has_audience)
         self._at = Position(Phase.STEPPING, step=recording.looks[0].step)
         self._judged: list[Judged] = []
         self._earned: dict[int, Judged] = {}
@@ -103,7 +104,9 @@ class _Replay:
 
     def _go_to(self, step: int) -> None:
         if step != self._at.step:
-            self._evidence = begin_step(self._evidence, self._recording.heading.plan.steps[step])
+            heading = self._recording.heading
+            step_is = heading.plan.steps[step]
+            self._evidence = begin_step(self._evidence, step_is, is_narrowed=heading.is_narrowed)
             self._at = replace(self._at, step=step, is_waiting=False, reason="")
 
     def _take(self, recorded: Recorded) -> None:

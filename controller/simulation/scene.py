@@ -127,6 +127,7 @@ class Scene:
         fleet: The instances; None when the source does not tell them apart.
         group: So many requests fail together, on one instance, as retries and reloads do, 1 to 100.
         outages: When the source is down.
+        audience: The part of the requests that fits the matches of a step with some, above 0 and at most 1.
     """
 
     per_s: float
@@ -139,8 +140,10 @@ class Scene:
     fleet: Fleet | None = None
     group: int = 1
     outages: tuple[Outage, ...] = ()
+    audience: float = 0.1
 
     def __post_init__(self) -> None:
+        between(self.audience, 1e-6, 1, "audience")
         between(self.per_s, 0, 1_000_000, "rate")
         between(self.stable_rate, 0, 1, "stable_errors")
         between(self.history_s, 0, 7 * 86_400, "history")

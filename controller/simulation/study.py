@@ -57,6 +57,7 @@ class Study:
         early: Taken back by a FAIL before the fault began: false rollbacks.
         failed_by: What all these FAILs stand on, most often first: the metric that makes the largest part of the odds, or
             the ground of a rail.
+        failed_in: In which steps (`step 1`) these FAILs came, in the order of the plan.
         promoted: Fully promoted.
         undecided: Taken back by the policy at a deadline, without a FAIL.
         waiting: Taken back because the policy waited for a person and nobody came.
@@ -74,6 +75,7 @@ class Study:
     failed: Frequency
     early: Frequency
     failed_by: tuple[Cause, ...]
+    failed_in: tuple[Cause, ...]
     promoted: Frequency
     undecided: Frequency
     waiting: Frequency
@@ -120,11 +122,12 @@ def summed_up(runs: Sequence[Run], *, is_tolerable: bool) -> Study:
         failed=often(lambda one: one.delay_s is not None and one.delay_s > 0),
         early=often(lambda one: one.delay_s is not None and one.delay_s <= 0),
         failed_by=_causes(runs),
+        failed_in=_places(runs),
         promoted=often(lambda one: one.outcome is Outcome.PROMOTED),
         undecided=often(lambda one: _is_undecided(one) and not one.has_waited),
         waiting=often(lambda one: _is_undecided(one) and one.has_waited),
         bad_instance=often(lambda one: _ended_on(one, Ground.ONE_BAD_INSTANCE)),
-        dark=often(lambda one: _ended_on(one, Ground.CANARY_DARK)),
+        dark=often(lambda one: _ended_on(one, Ground.CANARY_DARK, Ground.AUDIENCE_AWAY)),
         burning=often(lambda one: _ended_on(one, Ground.SERVICE_BURNING)),
         delay_s=spread([one.delay_s for one in failed if one.delay_s is not None]),
         delay_requests=spread([one.since_fault.total for one in failed]),
@@ -138,13 +141,18 @@ def _is_undecided(run: Run) -> bool:
     return run.outcome is Outcome.ROLLED_BACK and not run.is_failed
 
 
-def _ended_on(run: Run, ground: Ground) -> bool:
-    return _is_undecided(run) and run.verdict is not None and run.verdict.ground is ground
+def _ended_on(run: Run, *grounds: Ground) -> bool:
+    return _is_undecided(run) and run.verdict is not None and run.verdict.ground in grounds
 
 
 def _causes(runs: Sequence[Run]) -> tuple[Cause, ...]:
     found = Counter(_cause(one.verdict) for one in runs if one.is_failed and one.verdict is not None)
     return tuple(Cause(name, count) for name, count in found.most_common())
+
+
+def _places(runs: Sequence[Run]) -> tuple[Cause, ...]:
+    found = Counter(one.step for one in runs if one.is_failed)
+    return tuple(Cause(f"step {step + 1}", found[step]) for step in sorted(found))
 
 
 def _cause(verdict: Verdict) -> str:

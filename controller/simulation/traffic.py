@@ -55,13 +55,18 @@ class Traffic:
         self._hanging = 0
         self._newest = (0, 0)
 
-    def go_on(self, share: BasisPoints) -> None:
-        """Let traffic come until the next look; everything is as in the middle of that time."""
+    def go_on(self, share: BasisPoints, *, audience: float = 1.0) -> None:
+        """Let traffic come until the next look; everything is as in the middle of that time.
+
+        Args:
+            share: The canary's, of its audience.
+            audience: The part of all requests that may meet it, 0 to 1.
+        """
         scene, random = self._scene, self._random
         at_s, fault = self.now_s + scene.look_every_s / 2, scene.canary
         total = poisson(random, scene.per_s * scene.look_every_s)
         is_dark = fault.dark_after_s is not None and at_s >= fault.dark_after_s
-        canary = binomial(random, total, (NOTHING if is_dark else share) / EVERYTHING)
+        canary = binomial(random, total, audience * (NOTHING if is_dark else share) / EVERYTHING)
         hangs = fault.hangs_after_s is not None and at_s >= fault.hangs_after_s
         met = self._hang(canary) if hangs else self.canary.take(canary, self._canary_rates(at_s))
         self.met_stable += self.stable.take(total - canary, self._stable_rates(at_s))

@@ -142,7 +142,8 @@ class _World:
             if order.is_open and not order.is_waiting and evidence.step_s >= step.hold_s:
                 return None
             is_held = bool(evidence.generation)  # nothing is granted before there is a mark to count from
-            self._traffic.go_on(step.share if is_held else NOTHING)
+            audience = self._scene.audience if step.matches else 1.0
+            self._traffic.go_on(step.share if is_held else NOTHING, audience=audience)
 
     def _step_order(self, task: Task) -> StepOrder:
         at = self._at

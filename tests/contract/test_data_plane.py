@@ -14,11 +14,14 @@ import pytest
 
 from controller.errors import DataPlaneRefused
 from controller.model.target import Target, TargetKey
-from controller.routing.memory import MemoryPlane
+from controller.model.traffic import Asked, Match
+from controller.routing.memory import ANYBODY, MemoryPlane
 from controller.routing.port import DataPlane, Shares
 from tests.controller.routing.edge import Edge, Upstream, accepted, planned, serving, shop, until
 
 SEND = 400
+INTERNAL = {"x-internal": "1"}
+INSIDE = Match(headers=INTERNAL)
 
 
 @dataclass(slots=True)
@@ -29,15 +32,17 @@ class Bench:
     target: Target
     send: Callable[[], Awaitable[Counter[str]]]
     """Send 400 requests; who answered how many."""
+    send_inside: Callable[[], Awaitable[Counter[str]]]
+    """The same with the header `x-internal: 1`."""
     counted: Callable[[int], Awaitable[None]]
     """Wait until so many requests are in the counters."""
     provoke: Callable[[], Awaitable[None]]
     """Declare what the proxy refuses."""
     shares: dict[TargetKey, Shares] = field(default_factory=dict)
 
-    def share(self, basis_points: int) -> None:
-        """Let v2 have a share from now on."""
-        self.shares[self.target.key] = Shares("v2", "rel-1", basis_points)
+    def share(self, basis_points: int, *matches: Match) -> None:
+        """Let v2 have a share from now on, of an audience if there is one."""
+        self.shares[self.target.key] = Shares("v2", "rel-1", basis_points, matches)
 
 
 @pytest.fixture(params=["memory", pytest.param("envoy", marks=pytest.mark.process)])
@@ -56,12 +61,12 @@ async def _memory() -> Bench:
     plane = MemoryPlane()
     target = shop(Upstream("v1"), Upstream("v2"))
 
-    async def send() -> Counter[str]:
+    async def send(asked: Asked = ANYBODY) -> Counter[str]:
         def totals() -> Counter[str]:
             return Counter({name: arm.total for name, arm in plane.counters(target).arms.items()})
 
         before = totals()
-        plane.serve(target.key, SEND)
+        plane.serve(target.key, SEND, asked=asked)
         return totals() - before
 
     async def counted(total: int) -> None:
@@ -74,7 +79,7 @@ async def _memory() -> Bench:
         finally:
             plane.mischief.refusal = ""
 
-    return Bench(plane, target, send, counted, provoke)
+    return Bench(plane, target, send, lambda: send(Asked(headers=INTERNAL)), counted, provoke)
 
 
 async def _envoy(stack: AsyncExitStack) -> Bench:
@@ -93,7 +98,11 @@ async def _envoy(stack: AsyncExitStack) -> Bench:
         # The keeper would have refused two targets with one host; Envoy refuses the whole table.
         await plane.declare([target, replace(target, name="orders")])
 
-    return Bench(plane, target, lambda: edge.split(SEND), counted, provoke)
+    async def send_inside() -> Counter[str]:
+        replies = await edge.ask(SEND, headers=tuple(INTERNAL.items()))
+        return Counter(reply.version for reply in replies)
+
+    return Bench(plane, target, lambda: edge.split(SEND), send_inside, counted, provoke)
 
 
 async def test_without_a_share_everything_is_stable(bench: Bench) -> None:
@@ -118,6 +127,28 @@ async def test_everything_can_go_to_the_canary(bench: Bench) -> None:
     await bench.plane.push()
 
     assert await bench.send() == {"v2": SEND}
+
+
+async def test_a_share_of_an_audience_is_for_nobody_else(bench: Bench) -> None:
+    """All of those who fit, and none of the others; the next share may be for everybody."""
+    bench.share(10_000, INSIDE)
+    await bench.plane.push()
+    assert (await bench.send_inside(), await bench.send()) == ({"v2": SEND}, {"v1": SEND})
+
+    bench.share(5_000)
+    await bench.plane.push()
+    assert 140 <= (await bench.send())["v2"] <= 260
+    assert 140 <= (await bench.send_inside())["v2"] <= 260
+
+
+async def test_an_audience_has_its_part_and_both_must_hold(bench: Bench) -> None:
+    """A half of those who fit the share's matches; none when the target's own let them not in."""
+    bench.share(5_000, INSIDE)
+    await bench.plane.push()
+    assert 140 <= (await bench.send_inside())["v2"] <= 260
+
+    await bench.plane.declare([replace(bench.target, matches=(Match(query={"beta": "*"}),))])
+    assert await bench.send_inside() == {"v1": SEND}
 
 
 async def test_a_share_that_ended_is_gone_with_the_next_push(bench: Bench) -> None:
@@ -181,7 +212,7 @@ async def test_counters_are_what_was_served(bench: Bench) -> None:
 
 
 async def test_capabilities_say_what_holds(bench: Bench) -> None:
-    """Both planes acknowledge and count, down to one basis point."""
+    """Both planes acknowledge, count and tell audiences apart, down to one basis point."""
     able = bench.plane.capabilities()
 
-    assert (able.acknowledges, able.counts, able.finest_share) == (True, True, 1)
+    assert (able.acknowledges, able.counts, able.finest_share, able.narrows) == (True, True, 1, True)

@@ -26,6 +26,7 @@ from controller.model.look import SourceState
 from controller.model.plan import Plan, Policy, Step
 from controller.model.share import basis_points
 from controller.model.target import Target, TargetKey
+from controller.model.traffic import Asked, Match
 from controller.model.verdict import Decision, Ground, Verdict
 from controller.routing.keeper import Keeper
 from controller.routing.port import LeaseKeeper
@@ -81,6 +82,28 @@ async def test_a_declared_target_comes_back_whole(bench: Bench) -> None:
 
     assert found[KEY] == SHOP
     assert found[whole.key] == replace(whole, hosts=("orders.localhost",))
+
+
+async def test_a_lease_keeps_its_audience(bench: Bench) -> None:
+    """It is granted, observed, renewed and served with its matches; the next grant may have others."""
+    inside, pilots = Match(headers={"x-internal": "1"}), Match(cookies={"group": "*"}, query={"beta": "yes"})
+
+    lease = await bench.keeper.grant(replace(asking(share=10_000), matches=(inside, pilots)))
+    await bench.keeper.renew([Renewal(KEY, "rel-1", 1)])
+    observed = await bench.keeper.observe(KEY)
+
+    assert lease.matches == (inside, pilots)
+    assert observed.lease is not None
+    assert (observed.lease.share, observed.lease.matches) == (10_000, (inside, pilots))
+    bench.desk.plane.serve(KEY, 10)
+    bench.desk.plane.serve(KEY, 20, asked=Asked(headers={"x-internal": "1"}))
+    arms = bench.desk.plane.counters(SHOP).arms
+    assert {version: arm.total for version, arm in arms.items() if arm.total} == {"v1": 10, "v2": 20}
+
+    await bench.keeper.grant(asking(share=500, after=1))
+    after = bench.desk.plane.share_of(KEY)
+    assert after is not None
+    assert (after.share, after.matches) == (500, ())
 
 
 async def test_declaring_again_keeps_the_stable_version(bench: Bench) -> None:

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from controller.model.release import Outcome, State
-from controller.model.share import BasisPoints
+from controller.model.share import EVERYTHING, BasisPoints
+from controller.model.traffic import Match
 from controller.model.verdict import Part
 from controller.store.memory import MemoryStore
 from tests.workflows.orders import FAIL, PASS, an_order
@@ -148,6 +149,21 @@ def test_texts_that_no_ledger_keeps_are_made_keepable(text: str) -> None:
     assert "\0" not in kept
     assert kept.encode("utf-8")
     assert len(clean(text)) <= 500
+
+
+def test_the_line_of_a_step_names_its_audience() -> None:
+    """Who reads the journal sees that a share of 100 % was for few."""
+    inside = Match(headers={"x-internal": "1"})
+    few = replace(ORDER.plan.steps[0], share=EVERYTHING, matches=(inside,))
+    order = replace(ORDER, plan=replace(ORDER.plan, steps=(few, *ORDER.plan.steps[1:])))
+
+    lines = [line(order, replace(STARTED, step=step)) for step in (0, 1)]
+
+    assert [one.details.get("audience") for one in lines] == ["requests with x-internal: 1", None]
+    assert [one.text for one in lines] == [
+        "step 1 of 3 began: 100 % (only requests with x-internal: 1) of catalog to v2",
+        "step 2 of 3 began: 18 % of catalog to v2",
+    ]
 
 
 def test_every_kind_has_words_of_its_own() -> None:

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from temporalio.converter import DataConverter
 
-from controller.model.evidence import Block, Evidence, Measured, Series, StepOrder, StepReport
+from controller.model.evidence import Block, Darkness, Evidence, Measured, Series, StepOrder, StepReport
 from controller.model.lease import ClosureKind
 from controller.model.machine import Happening
 from controller.model.plan import Fallback, JudgeKind, Limits, MannWhitney, Plan, Policy, Rail, Step
 from controller.model.release import CommandKind, Outcome, State
-from controller.model.share import BasisPoints
+from controller.model.share import EVERYTHING, BasisPoints
+from controller.model.traffic import Match
 from controller.model.wealth import Tally
 from tests.workflows.orders import FAIL, PASS, a_command, an_order, failed, passed
 from workflows import release
@@ -49,6 +50,8 @@ EVIDENCE = Evidence(
     recent=(Block(0.0, 1.0, Tally(5, 1), Tally(40, 0)), Block(1.0, 2.0, Tally(5, 0), Tally(50, 2))),
     restarts=0,
     failed=FAIL,
+    has_audience=True,
+    darkness=Darkness(7, 2, 5, 90),
     series=Series(
         open=Block(1.0, 2.0, Tally(5, 1)),
         newest=Measured.FAILED,
@@ -71,6 +74,9 @@ ODD = Policy(
     on_inconclusive=Fallback.WAIT,
 )
 ORDER = an_order(gate=1, policy=ODD)
+FOR_FEW = Plan(
+    "few", (Step(EVERYTHING, matches=(Match(headers={"x-internal": "1"}), Match(query={"beta": "*"}))),)
+)
 
 
 def travelled(value: Any) -> Any:
@@ -90,6 +96,7 @@ def travelled(value: Any) -> Any:
         replace(ORDER, target=replace(ORDER.target, plan=ORDER.plan, policy=ORDER.policy)),
         StepOrder(ORDER, 1, is_open=True, evidence=EVIDENCE, is_continued=True),
         StepOrder(ORDER, 0),
+        replace(ORDER, plan=FOR_FEW),
         failed(),
         StepReport(Happening.CLOSED, EVIDENCE, closure=ClosureKind.PROMOTED),
         a_command(CommandKind.PAUSE, reason="lunch é \U0001f424"),

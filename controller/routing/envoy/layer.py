@@ -1,8 +1,9 @@
 """The share of a release as Envoy reads it: one key of one runtime layer. Pure.
 
 Before it: the unexpired shares, from the keeper through `plane`. After it: `xds` sends the layer with a time to live.
-The key carries the release, so that the share of one release can never open the matcher of another; without the key
-the matcher (`routes`) draws 0: all stable.
+The key carries the release, so that the share of one release can never open the matcher of another, and the audience,
+so that a share which was meant for few can never open the routes for many: layer and routes come in two messages, and
+in whichever order an Envoy applies them, one that finds no key of its own draws 0. Without the key all is stable.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from controller.routing.envoy.resources import LAYER, RUNTIME, Wire, wire
 from controller.routing.port import Shares
 
 
-def runtime_key(target: TargetKey, release: str) -> str:
-    """Return the runtime key that holds the share of one release."""
-    return f"{LAYER}.{target}.{release}"
+def runtime_key(target: TargetKey, release: str, audience: str = "") -> str:
+    """Return the runtime key that holds the share of one release for one audience (`Shares.audience`)."""
+    return f"{LAYER}.{target}.{release}" + (f".{audience}" if audience else "")
 
 
 def seed(release: str) -> int:
@@ -56,5 +57,6 @@ def layer(shares: Mapping[TargetKey, Shares]) -> Wire:
     """Build the runtime layer: one key for each share there is, none for anybody else."""
     content = Struct()
     for target, share in shares.items():
-        content.fields[runtime_key(target, share.release)].struct_value.ParseFromString(_bytes(share.share))
+        key = runtime_key(target, share.release, share.audience)
+        content.fields[key].struct_value.ParseFromString(_bytes(share.share))
     return wire(LAYER, RUNTIME, discovery_pb2.Runtime(name=LAYER, layer=content))

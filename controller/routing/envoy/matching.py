@@ -18,19 +18,20 @@ from controller.model.traffic import ANY_VALUE, Match
 from controller.routing.envoy.layer import runtime_key, seed
 from controller.routing.envoy.proto import resources_pb2
 from controller.routing.envoy.resources import DRAW_HEADER, pack
+from controller.routing.port import Shares
 
 Predicate = resources_pb2.Matcher.Predicate
 
 
-def drawn(target: Target, release: str) -> list[Predicate]:
-    """Return when a request is drawn for a release; one of them is enough."""
+def drawn(target: Target, share: Shares) -> list[Predicate]:
+    """Return when a request is drawn for the release that holds a share; one of them is enough."""
     header = target.identity.header if target.identity else ""
     if not header:
-        return [_is_below_share(target, release, DRAW_HEADER)]
+        return [_is_below_share(target, share, DRAW_HEADER)]
     is_known = Predicate(single_predicate=_on_header(header, value=".+"))
     return [
-        _all(is_known, _is_below_share(target, release, header)),
-        _all(Predicate(not_matcher=is_known), _is_below_share(target, release, DRAW_HEADER)),
+        _all(is_known, _is_below_share(target, share, header)),
+        _all(Predicate(not_matcher=is_known), _is_below_share(target, share, DRAW_HEADER)),
     ]
 
 
@@ -71,11 +72,11 @@ def _all(*predicates: Predicate) -> Predicate:
     return Predicate(and_matcher=resources_pb2.Matcher.PredicateList(predicate=predicates))
 
 
-def _is_below_share(target: Target, release: str, header: str) -> Predicate:
+def _is_below_share(target: Target, share: Shares, header: str) -> Predicate:
     fraction = resources_pb2.RuntimeFraction(
-        seed=seed(release),
+        seed=seed(share.release),
         runtime_fraction=resources_pb2.RuntimeFractionalPercent(
-            runtime_key=runtime_key(target.key, release),
+            runtime_key=runtime_key(target.key, share.release, share.audience),
             default_value=resources_pb2.FractionalPercent(numerator=0, denominator=1),
         ),
     )

@@ -32,7 +32,7 @@ ACKNOWLEDGE_WITHIN_S = 2.0
 """Longest wait for the proxies in a declaration or a push."""
 RENEW_EVERY_S = 1.0
 """Longest pause between two renewals, however long a layer lives: a refused one is how a lapse is noticed."""
-CAPABILITIES = PlaneCapabilities(acknowledges=True, expires=True, counts=True, finest_share=1)
+CAPABILITIES = PlaneCapabilities(acknowledges=True, expires=True, counts=True, finest_share=1, narrows=True)
 
 
 class EnvoyPlane(DataPlane):

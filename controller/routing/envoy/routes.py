@@ -59,7 +59,7 @@ def virtual_host(target: Target, share: Shares | None) -> resources_pb2.VirtualH
         host.routes.extend(undrawn)
         return host
     taken = [*_preview_routes(target), *_canary_routes(target, share), *_stable_routes(target)]
-    for predicate in drawn(target, share.release):
+    for predicate in drawn(target, share):
         matcher = resources_pb2.Matcher.FieldMatcher(predicate=predicate, on_match=_on_match(taken))
         host.matcher.matcher_list.matchers.append(matcher)
     host.matcher.on_no_match.CopyFrom(_on_match(undrawn))
@@ -107,16 +107,20 @@ def _stable_routes(target: Target) -> Routes:
 
 
 def _canary_routes(target: Target, share: Shares) -> Routes:
-    """Build the routes of those who are drawn; where only some may meet a canary, one set a match."""
+    """Build the routes of those who are drawn; where only some may meet a canary, one set a match.
+
+    The target's matches and those of the share both hold: what a declaration keeps from every canary, no plan opens.
+    """
     cluster = cluster_name(target.key, share.version)
     if target.shield:
         cluster = shield_name(target.key, share.version)
     canary = _route(target, share.version, cluster, track="canary", release=share.release)
     canary.request_headers_to_add.append(_baggage(share.release))
     routes = _shielded(canary) if target.shield else [canary]
-    if not target.matches:
-        return routes
-    return [narrowed(route, match) for match in target.matches for route in routes]
+    for matches in (target.matches, share.matches):
+        if matches:
+            routes = [narrowed(route, match) for match in matches for route in routes]
+    return routes
 
 
 def _shielded(canary: resources_pb2.Route) -> Routes:

@@ -28,8 +28,8 @@ from controller.routing.port import Shares
 
 STEP = 20
 """Targets that are built without a stop; 10 ms."""
-Shown = tuple[str, str] | None
-"""What a virtual host shows of a share: version and release; None without one."""
+Shown = tuple[str, str, str] | None
+"""What a virtual host shows of a share: version, release and audience; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Builder:
             targets: All of them. A target that is the same object as last time is taken to be unchanged.
             shares: Of the leases that are unexpired; how large one is makes no difference here.
         """
-        shown: dict[TargetKey, Shown] = {key: (one.version, one.release) for key, one in shares.items()}
+        shown: dict[TargetKey, Shown] = {key: _shown(one) for key, one in shares.items()}
         if self._last is not None and self._last[0] is targets:
             if self._last[1] != shown:
                 self._last = (targets, shown, self._with_shares(self._last, targets, shares, shown))
@@ -109,7 +109,7 @@ class Builder:
         return known[1]
 
     def _host_of(self, target: Target, share: Shares | None) -> Wire:
-        shown = None if share is None else (share.version, share.release)
+        shown = None if share is None else _shown(share)
         known = self._hosts.get(target.key)
         if known is None or known[0] is not target or known[1] != shown:
             host = virtual_host(target, share)
@@ -121,6 +121,10 @@ class Builder:
         for cache in (self._places, self._hosts):
             for key in cache.keys() - kept:
                 del cache[key]
+
+
+def _shown(share: Shares) -> tuple[str, str, str]:
+    return share.version, share.release, share.audience
 
 
 def snapshot(targets: Sequence[Target], shares: Mapping[TargetKey, Shares]) -> Snapshot:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from controller.errors import ReleaseClosed, SerinusError
+from controller.errors import InvalidInput, ReleaseClosed, SerinusError
 from controller.model.lease import (
     Closure,
     ClosureKind,
@@ -28,6 +28,7 @@ from controller.model.lease import (
 from controller.model.look import Arm, Exceedance, History, Instance, Reading, SourceState
 from controller.model.share import basis_points
 from controller.model.target import Target, TargetKey
+from controller.model.traffic import Match
 from controller.model.verdict import Verdict
 from controller.model.wealth import Tally
 from controller.routing.proto import router_pb2 as wire
@@ -38,7 +39,7 @@ LONGEST_MESSAGE = 2_000
 
 
 @cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
@@ -74,6 +75,23 @@ def verdict_from_json(text: str) -> Verdict | None:
     return verdict
 
 
+def matches_to_json(matches: tuple[Match, ...]) -> str:
+    """Write an audience as JSON; everybody is ""."""
+    return "" if not matches else _adapter(tuple[Match, ...]).dump_json(matches).decode()
+
+
+def matches_from_json(text: str) -> tuple[Match, ...]:
+    """Read an audience; "" is everybody.
+
+    Raises:
+        ValueError: The text is not one.
+    """
+    if not text:
+        return ()
+    matches: tuple[Match, ...] = _adapter(tuple[Match, ...]).validate_json(text)
+    return matches
+
+
 def lease_to_wire(lease: Lease) -> wire.Lease:
     """Turn a lease into its message."""
     return wire.Lease(
@@ -84,6 +102,7 @@ def lease_to_wire(lease: Lease) -> wire.Lease:
         share=lease.share,
         term_s=lease.term_s,
         deadline_s=lease.deadline_s,
+        matches_json=matches_to_json(lease.matches),
     )
 
 
@@ -97,18 +116,25 @@ def lease_from_wire(message: wire.Lease) -> Lease:
         share=basis_points(message.share),
         term_s=message.term_s,
         deadline_s=message.deadline_s,
+        matches=matches_from_json(message.matches_json),
     )
 
 
 def request_to_wire(request: GrantRequest) -> wire.GrantRequest:
-    """Turn a grant request into its message."""
+    """Turn a grant request into its message.
+
+    The share for an audience has a field of its own: a router that does not know of audiences finds a share of 0 and
+    refuses, instead of giving it to everybody.
+    """
+    share = {"audience_share" if request.matches else "share": request.share}
     return wire.GrantRequest(
         target=request.target,
         release=request.release,
         version=request.version,
-        share=request.share,
         term_s=request.term_s,
         after_epoch=request.after_epoch,
+        matches_json=matches_to_json(request.matches),
+        **share,
     )
 
 
@@ -116,15 +142,20 @@ def request_from_wire(message: wire.GrantRequest) -> GrantRequest:
     """Turn a message into a grant request.
 
     Raises:
-        InvalidInput: The share or the term is out of range.
+        InvalidInput: The share or the term is out of range, or the audience is not one.
     """
+    try:
+        matches = matches_from_json(message.matches_json)
+    except ValueError as error:
+        raise InvalidInput("expected matches as JSON", field="matches") from error
     return GrantRequest(
         target=TargetKey(message.target),
         release=message.release,
         version=message.version,
-        share=basis_points(message.share),
+        share=basis_points(message.audience_share if matches else message.share),
         term_s=message.term_s,
         after_epoch=message.after_epoch,
+        matches=matches,
     )
 
 

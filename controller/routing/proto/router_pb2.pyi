@@ -29,23 +29,27 @@ class TargetsAnswer(_message.Message):
     def __init__(self, target_json: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GrantRequest(_message.Message):
-    __slots__ = ("target", "release", "version", "share", "term_s", "after_epoch")
+    __slots__ = ("target", "release", "version", "share", "term_s", "after_epoch", "matches_json", "audience_share")
     TARGET_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
     TERM_S_FIELD_NUMBER: _ClassVar[int]
     AFTER_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    MATCHES_JSON_FIELD_NUMBER: _ClassVar[int]
+    AUDIENCE_SHARE_FIELD_NUMBER: _ClassVar[int]
     target: str
     release: str
     version: str
     share: int
     term_s: float
     after_epoch: int
-    def __init__(self, target: _Optional[str] = ..., release: _Optional[str] = ..., version: _Optional[str] = ..., share: _Optional[int] = ..., term_s: _Optional[float] = ..., after_epoch: _Optional[int] = ...) -> None: ...
+    matches_json: str
+    audience_share: int
+    def __init__(self, target: _Optional[str] = ..., release: _Optional[str] = ..., version: _Optional[str] = ..., share: _Optional[int] = ..., term_s: _Optional[float] = ..., after_epoch: _Optional[int] = ..., matches_json: _Optional[str] = ..., audience_share: _Optional[int] = ...) -> None: ...
 
 class Lease(_message.Message):
-    __slots__ = ("target", "release", "version", "epoch", "share", "term_s", "deadline_s")
+    __slots__ = ("target", "release", "version", "epoch", "share", "term_s", "deadline_s", "matches_json")
     TARGET_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +57,7 @@ class Lease(_message.Message):
     SHARE_FIELD_NUMBER: _ClassVar[int]
     TERM_S_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_S_FIELD_NUMBER: _ClassVar[int]
+    MATCHES_JSON_FIELD_NUMBER: _ClassVar[int]
     target: str
     release: str
     version: str
@@ -60,7 +65,8 @@ class Lease(_message.Message):
     share: int
     term_s: float
     deadline_s: float
-    def __init__(self, target: _Optional[str] = ..., release: _Optional[str] = ..., version: _Optional[str] = ..., epoch: _Optional[int] = ..., share: _Optional[int] = ..., term_s: _Optional[float] = ..., deadline_s: _Optional[float] = ...) -> None: ...
+    matches_json: str
+    def __init__(self, target: _Optional[str] = ..., release: _Optional[str] = ..., version: _Optional[str] = ..., epoch: _Optional[int] = ..., share: _Optional[int] = ..., term_s: _Optional[float] = ..., deadline_s: _Optional[float] = ..., matches_json: _Optional[str] = ...) -> None: ...
 
 class Renewal(_message.Message):
     __slots__ = ("target", "release", "epoch")

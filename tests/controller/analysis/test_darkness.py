@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.analysis.darkness import add_look, begin_again, is_dark, longest_run
+from controller.analysis.darkness import add_look, audience_part, begin_again, is_away, is_dark, longest_run
 from controller.model.evidence import Darkness
 from controller.model.share import EVERYTHING, NOTHING, BasisPoints
 
@@ -45,7 +45,8 @@ def test_one_request_of_the_canary_ends_the_run_and_makes_the_next_longer() -> N
     """The bounds of all runs must add up to alpha."""
     after = add_look(Darkness(run=209), stable=50, canary=1)
 
-    assert after == begin_again(Darkness(run=209)) == Darkness(run=0, restarts=1)
+    assert after == Darkness(run=0, restarts=1, canary=1, total=260)
+    assert begin_again(after) == Darkness(run=0, restarts=2)
     assert (longest_run(after, share=SHARE, alpha=ALPHA) or 0) > 210
 
 
@@ -95,3 +96,42 @@ def test_only_looks_without_a_canary_request_can_make_it_dark(
         darkness = add_look(darkness, stable=stable, canary=canary)
         after = is_dark(darkness, share=BasisPoints(share), alpha=ALPHA)
         assert after >= before if canary == 0 else not after
+
+
+WHOLE = BasisPoints(10_000)
+
+
+def first_away(darkness: Darkness, *, share: BasisPoints = WHOLE) -> int:
+    """Return after how many stable requests without one of the canary an audience is said to be away."""
+    seen = 0
+    while not is_away(darkness, share=share, alpha=ALPHA):
+        darkness, seen = add_look(darkness, stable=10, canary=0), seen + 10
+    return seen
+
+
+def test_an_audience_that_never_came_is_missed_after_ten_thousand_requests() -> None:
+    """It may be a thousandth of the traffic; a tenth of its share is awaited ten times as long, no share not at all."""
+    assert first_away(Darkness()) == 10_600
+    assert first_away(Darkness(), share=BasisPoints(1_000)) == pytest.approx(106_000, rel=0.01)
+    assert not is_away(Darkness(run=10**9), share=NOTHING, alpha=ALPHA)
+
+
+def test_an_audience_that_came_is_missed_by_what_it_was() -> None:
+    """A fifth of the traffic is missed after hundreds of requests, a thousandth after tens of thousands."""
+    often, seldom = (add_look(Darkness(), stable=stable, canary=20) for stable in (80, 19_980))
+
+    assert (audience_part(often), audience_part(seldom)) == (0.2, 0.001)
+    assert audience_part(often, fewest=21) is None
+    assert 200 <= first_away(often) <= 300
+    assert 40_000 <= first_away(seldom) <= 60_000
+
+
+@given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 20)), max_size=40))
+def test_what_the_canary_had_is_counted_until_the_run_began(looks: list[tuple[int, int]]) -> None:
+    """Its own requests and all requests up to its last one; never more than there were."""
+    darkness = Darkness()
+    for stable, canary in looks:
+        darkness = add_look(darkness, stable=stable, canary=canary)
+
+    assert darkness.canary == sum(canary for _, canary in looks)
+    assert darkness.total + darkness.run == sum(map(sum, looks))

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.analysis.power import PRICE_NATS, growth, sights
+from controller.analysis.power import PRICE_NATS, growth, least_traffic, sights
 from controller.model.look import History
 from controller.model.plan import JudgeKind, Limits, MannWhitney, Plan, Policy, Rail, Step, Tolerance
 from controller.model.share import BasisPoints
+from controller.model.traffic import Match
 from controller.model.wealth import Margin
 
 MARGIN = Margin()
@@ -77,6 +78,46 @@ def test_more_traffic_never_sees_less(per_s: float, failing: float, share: int) 
 def test_without_requests_there_is_nothing_to_see() -> None:
     """Four canary requests until the deadline do not reach 100 to 1, whatever they answer."""
     assert sights(one_step(2_500, 180), POLICY, served(0.01))[0].rate is None
+
+
+@pytest.mark.parametrize("judge", [JudgeKind.EVIDENCE, JudgeKind.THRESHOLD])
+def test_the_least_traffic_is_where_sight_begins(judge: JudgeKind) -> None:
+    """A little more sees a canary that fails everything, a little less does not."""
+    policy = replace(POLICY, judge=judge)
+    least = least_traffic(one_step(10), policy, served(1))
+
+    assert least is not None
+    for factor, is_seen in ((1.001, True), (0.999, False)):
+        thought = History(3_600 / (least * factor), 3_600, 4)
+        assert (sights(one_step(10), policy, thought)[0].rate is not None) is is_seen
+
+
+def test_nothing_is_seen_at_any_traffic_beside_a_stable_that_always_fails() -> None:
+    """There is no traffic to name."""
+    assert least_traffic(one_step(), POLICY, served(1_000, failing=1.0)) is None
+
+
+@pytest.mark.parametrize(("per_s", "is_short"), [(30, True), (100, False), (10_000, False)])
+def test_a_step_is_short_when_its_deadline_comes_first(per_s: float, is_short: bool) -> None:
+    """At 5 % and 900 s: 1 350 of 2 790 canary requests are too few, 4 500 are not."""
+    (found,) = sights(one_step(), POLICY, served(per_s))
+
+    assert found.is_short is is_short
+
+
+def test_of_an_audience_nothing_is_known() -> None:
+    """Neither what the step sees nor that it sees too little; the steps for everybody are told as ever."""
+    inside = Step(
+        BasisPoints(10_000), hold_s=120, deadline_s=900, matches=(Match(headers={"x-internal": "1"}),)
+    )
+    mixed = Plan("p", (inside, *one_step().steps))
+
+    few, all_ = sights(mixed, POLICY, served(100))
+    (narrowed,) = sights(one_step(), POLICY, served(100), is_narrowed=True)
+
+    for sight in (few, narrowed):
+        assert (sight.has_audience, sight.rate, sight.is_short) == (True, None, False)
+    assert (all_.has_audience, all_.rate) == (False, sights(one_step(), POLICY, served(100))[0].rate)
 
 
 def test_the_rail_sees_what_the_odds_cannot_yet() -> None:

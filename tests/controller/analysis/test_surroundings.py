@@ -9,18 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.analysis.beginning import begin
+from controller.analysis.split import wrong_side
 from controller.analysis.surroundings import is_burning
 from controller.model.evidence import Pace
 from controller.model.look import Look
 from controller.model.plan import JudgeKind, Policy
 from controller.model.share import BasisPoints
 from controller.model.start import Start
-from controller.model.verdict import Decision, Ground, sentence
+from controller.model.verdict import Decision, Ground, Verdict, sentence
 from controller.model.wealth import Predictor
 from tests.controller.analysis.looking import arm, judged, look
 
 POLICY = Policy("p", warmup_s=0)
 FRESH = begin(POLICY, Start(), BasisPoints(1000))
+FOR_FEW = begin(POLICY, Start(), BasisPoints(10_000), has_audience=True)
 
 
 def looks(
@@ -137,3 +139,76 @@ def test_a_failing_canary_is_taken_back_in_a_burn_as_well() -> None:
     _, verdict = judged(POLICY, FRESH, both)
 
     assert verdict.decision is Decision.FAIL
+
+
+@pytest.mark.parametrize("judge", list(JudgeKind))
+def test_a_small_audience_is_no_wrong_split_and_no_dark_canary(judge: JudgeKind) -> None:
+    """Two requests a second of a hundred at a share of 100 %: far from the share, and nothing is wrong with that."""
+    policy = replace(POLICY, judge=judge)
+
+    _, few = judged(policy, FOR_FEW, looks(120, canary=2, stable=98))
+    _, everybody = judged(policy, replace(FRESH, share=BasisPoints(9_000)), looks(120, canary=2, stable=98))
+
+    assert few.ground not in (Ground.SPLIT_MISMATCH, Ground.CANARY_DARK, Ground.AUDIENCE_AWAY)
+    assert everybody.ground is Ground.SPLIT_MISMATCH
+
+
+def test_too_much_for_an_audience_is_still_said() -> None:
+    """A tenth of them at most: a canary with most of all requests got what it was not given."""
+    some = replace(FOR_FEW, share=BasisPoints(1_000))
+
+    _, verdict = judged(POLICY, some, looks(60, canary=80, stable=20))
+
+    assert (verdict.decision, verdict.ground) == (Decision.HOLD, Ground.SPLIT_MISMATCH)
+
+
+def test_an_audience_that_is_everybody_is_no_wrong_split() -> None:
+    """All requests fit, and all of them meet the canary."""
+    evidence, _ = judged(POLICY, FOR_FEW, looks(600, canary=1_000, stable=0))
+
+    assert wrong_side(evidence.split, alpha=0.005) is None
+
+
+def test_a_canary_that_nobody_of_its_audience_reaches_is_said() -> None:
+    """First only quiet, since an audience may be small; then held and told, in words of its own."""
+    _, soon = judged(POLICY, FOR_FEW, looks(60, canary=0, stable=100))
+    _, later = judged(POLICY, FOR_FEW, looks(120, canary=0, stable=100))
+
+    assert soon.ground is Ground.NO_TRAFFIC
+    assert (later.decision, later.ground) == (Decision.HOLD, Ground.AUDIENCE_AWAY)
+    assert "nobody of it comes, or the split does not work" in sentence(
+        later, target="t", canary="v2", stable="v1"
+    )
+
+
+def test_an_audience_that_has_gone_is_held_unless_it_was_there_long_enough() -> None:
+    """Twenty of a hundred requests until the split breaks: seen after seconds; what has passed stays passed."""
+
+    def gone_after(seconds: int) -> Verdict:
+        came = looks(seconds, canary=20, stable=80)
+        evidence, _ = judged(POLICY, FOR_FEW, came)
+        last = came[-1]
+        silent = [
+            look(seconds + t, replace(last.stable, total=last.stable.total + 100 * t), last.canary)
+            for t in range(1, 30)
+        ]
+        return judged(POLICY, evidence, silent)[1]
+
+    early, late = gone_after(30), gone_after(300)
+
+    assert (early.decision, early.ground) == (Decision.HOLD, Ground.AUDIENCE_AWAY)
+    assert late.decision is Decision.PASS
+
+
+def test_requests_of_an_audience_that_hang_take_the_canary_back() -> None:
+    """At 100 % of it the share says nothing of what should wait where; what came before says it."""
+    came = looks(30, canary=20, stable=80)
+    evidence, _ = judged(POLICY, FOR_FEW, came)
+    stable, canary = came[-1].stable, replace(came[-1].canary, in_flight=60)
+    hanging = [
+        look(30 + t, replace(stable, total=stable.total + 80 * t, in_flight=3), canary) for t in range(1, 5)
+    ]
+
+    _, verdict = judged(POLICY, evidence, hanging)
+
+    assert (verdict.decision, verdict.ground) == (Decision.FAIL, Ground.CANDIDATE_HANGING)

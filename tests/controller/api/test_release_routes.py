@@ -10,7 +10,8 @@ import pytest
 from controller.model.machine import Phase, Position
 from controller.model.notice import Notice
 from controller.model.release import Change, JournalEvent, Outcome, Progress, State
-from controller.model.share import BasisPoints
+from controller.model.share import EVERYTHING, BasisPoints
+from controller.model.traffic import Match
 from tests.controller.releases.world import BAD_NEWS, KEY, World, a_world
 
 START = {"target": "catalog", "version": "v2", "plan": "demo", "policy": "demo"}
@@ -56,6 +57,26 @@ async def test_a_written_plan_is_what_runs() -> None:
 
         assert [step.share for step in world.runner.orders[0].plan.steps] == [1, 3_333]
         assert [step["share"] for step in found["plan"]["steps"]] == [0.01, 33.33]
+
+
+async def test_a_plan_may_begin_with_few() -> None:
+    """An audience reaches the runner; the answer says of which steps nobody can say how much of the traffic they see."""
+    inside = [{"headers": {"x-internal": "1"}}]
+    steps = [{"share": 100, "matches": inside}, {"share": 5}]
+    async with a_world() as world, world.client() as client:
+        found = (await client.post("/v1/releases", json={**START, "plan": {"steps": steps}})).json()
+
+        assert world.runner.orders[0].plan.steps[0].matches == (Match(headers={"x-internal": "1"}),)
+        assert [step["matches"] for step in found["plan"]["steps"]] == [inside, []]
+        assert found["has_audience"] == [True, False]
+        assert found["audience"] is None  # no share yet
+        await world.note(found["id"], "step_started", Change(state=State.STEPPING, step=0, share=EVERYTHING))
+        few = (await client.get(f"/v1/releases/{found['id']}")).json()
+        assert (few["share_percent"], few["audience"]) == (100, "requests with x-internal: 1")
+        await world.note(
+            found["id"], "step_passed", Change(state=State.STEPPING, step=1, share=BasisPoints(500))
+        )
+        assert (await client.get(f"/v1/releases/{found['id']}")).json()["audience"] is None
 
 
 async def test_a_release_shows_verdict_facts_and_alerts() -> None:

@@ -57,6 +57,26 @@ def test_start_says_what_the_plan_can_see(serving: Serving, capsys: Capture) -> 
     assert line.count("from 0.") == 3
 
 
+def test_start_says_of_which_steps_nothing_is_known(
+    serving: Serving, tmp_path: Path, capsys: Capture
+) -> None:
+    """A step for few has words instead of a number; with nothing but such steps the words are all there is."""
+    serving.world.keeper.known = History(window_s=3600, total=720_000, failed=720)
+    plan, few = tmp_path / "plan.yaml", 'steps: [{share: 100, matches: [{headers: {x-internal: "1"}}]}'
+    said = []
+    for steps in (f"{few}, {{share: 5}}]\n", f"{few}]\n"):
+        plan.write_text(steps)
+        assert run(["release", "start", "catalog", "v2", "--plan", str(plan)]) == 0
+        out = capsys.readouterr().out.splitlines()
+        said.append(next(one for one in out if one.startswith("its steps can see")))
+        serving.do(serving.world.conclude(serving.world.runner.orders[-1].id, Outcome.ABORTED))
+
+    assert said[0].startswith(
+        "its steps can see a canary that fails: in an unknown part of the traffic, from 0."
+    )
+    assert said[1].endswith("that fails: in an unknown part of the traffic")
+
+
 def test_start_reads_yaml(serving: Serving, tmp_path: Path) -> None:
     """A .yaml file is a policy of one's own."""
     (tmp_path / "policy.yaml").write_text("name: mine\ntolerance: {alpha: 0.001}\n")

@@ -47,6 +47,7 @@ def test_simulate_says_how_often_and_how_soon(capsys: Capture) -> None:
     assert "this canary is not tolerable" in out
     assert "4 of 4: 100.00 % (95 % sure: 39.76 to 100.00 %)" in out
     assert "from fault to rollback" in out
+    assert "where they came               step 1: 4" in out
     assert "for example: simulated v2 failed" in out
 
 
@@ -200,6 +201,22 @@ def test_show_prints_what_can_be_sent(tmp_path: Path, capsys: Capture) -> None:
 
     assert [step["share"] for step in plan["steps"]] == [10, 50]
     assert json.loads(capsys.readouterr().out)["tolerance"]["alpha"] == 0.01
+
+
+def test_show_says_what_a_plan_can_see_at_a_traffic(capsys: Capture) -> None:
+    """A line a step: the fault that it sees, from which traffic on, and whether its requests come in time."""
+    assert run(["plan", "show", "probe", "--rate", "100"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6
+    assert lines[1].split("  ")[0] == "0.1 %"
+    assert "0.24 requests/s" in lines[1]
+    assert [line.endswith("(too few before its deadline)") for line in lines] == [
+        False,
+        True,
+        True,
+        *[False] * 3,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -223,3 +223,14 @@ async def test_a_stranger_on_the_port_is_no_controller() -> None:
         await api.call("GET", "/v1/status")
 
     assert (caught.value.status, caught.value.message) == (502, "the controller answered 502")
+
+
+@pytest.mark.parametrize(
+    ("few", "said"),
+    [(None, "canary at 100 %"), ("requests with x: 1", "canary at 100 % of requests with x: 1")],
+)
+def test_a_share_of_few_is_not_shown_as_everybodys(few: str | None, said: str) -> None:
+    """Where a release stands names the audience of its share."""
+    data = {"state": "stepping", "step": 0, "steps": 2, "share_percent": 100.0, "audience": few}
+
+    assert watch.standing(data) == f"stepping, step 1 of 2, {said}"

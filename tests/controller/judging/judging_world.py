@@ -21,10 +21,11 @@ from controller.model.plan import JudgeKind, Plan, Policy, Step
 from controller.model.release import Progress, ReleaseOrder
 from controller.model.share import BasisPoints
 from controller.model.target import Target, TargetKey
+from controller.model.traffic import Asked
 from controller.model.verdict import Verdict
 from controller.routing.book import Book
 from controller.routing.keeper import Keeper
-from controller.routing.memory import Answers, MemoryPlane
+from controller.routing.memory import ANYBODY, Answers, MemoryPlane
 from controller.workloads.memory import MemoryWorkloads
 
 TARGET = Target(
@@ -80,6 +81,7 @@ class World:
     clock: VirtualClock = field(default_factory=VirtualClock)
     rate: int = 300
     answers: Answers = lambda version: True
+    asked: Asked = ANYBODY
     told: list[Progress] = field(default_factory=list)
     checkpoints: list[Evidence] = field(default_factory=list)
     is_ledger_down: bool = False
@@ -154,7 +156,7 @@ class World:
     async def _traffic(self) -> None:
         while True:
             await self.clock.sleep(0.1)
-            self.plane.serve(TARGET.key, self.rate // 10, self.answers)
+            self.plane.serve(TARGET.key, self.rate // 10, self.answers, asked=self.asked)
 
     async def _ticks(self) -> None:
         while True:

@@ -14,9 +14,11 @@ from controller.model.lease import ClosureKind, GrantRequest
 from controller.model.look import SourceState
 from controller.model.machine import Happening
 from controller.model.plan import JudgeKind, Limits, Policy
-from controller.model.share import BasisPoints
+from controller.model.share import EVERYTHING, BasisPoints
+from controller.model.traffic import Asked, Match
 from controller.model.verdict import Ground
-from tests.controller.judging.judging_world import TARGET, World, fails_every, order
+from controller.routing.port import Shares
+from tests.controller.judging.judging_world import PLAN, TARGET, World, fails_every, order
 
 
 @pytest.fixture
@@ -70,6 +72,40 @@ async def test_the_next_step_takes_over_with_the_next_epoch(world: World) -> Non
     assert second is not None
     assert (second.kind, world.share()) == (Happening.STEP_PASSED, 5000)
     assert (await world.keeper.observe(TARGET.key)).epoch == 2
+
+
+async def test_an_audience_comes_with_its_step_and_goes_with_it(world: World) -> None:
+    """The lease carries the step's matches, the evidence knows of them, and the next step is for everybody."""
+    inside = (Match(headers={"x-internal": "1"}),)
+    plan = replace(PLAN, steps=(replace(PLAN.steps[0], share=EVERYTHING, matches=inside), *PLAN.steps[1:]))
+
+    def at(step: StepOrder) -> StepOrder:
+        return replace(step, release=replace(step.release, plan=plan))
+
+    world.asked = Asked(headers={"x-internal": "1"})
+    first = await run(world, at(order(is_open=True)), seconds=5)
+    few = world.plane.share_of(TARGET.key)
+    assert (first, few) == (None, Shares("v2", "rel-1", 10_000, inside))
+    assert world.checkpoints[-1].has_audience
+    assert world.plane.counters(TARGET).arms["v2"].total > 500
+
+    second = await run(world, at(order(1, evidence=world.checkpoints[-1])))
+
+    assert second is not None
+    assert (second.kind, second.evidence.has_audience) == (Happening.STEP_PASSED, False)
+    everybody = world.plane.share_of(TARGET.key)
+    assert everybody is not None
+    assert (everybody.share, everybody.matches) == (5_000, ())
+
+
+async def test_a_target_that_lets_few_in_has_an_audience_in_every_step(world: World) -> None:
+    """Its split is not measured against the share: three of a hundred requests are no mismatch."""
+    step = order(is_open=True)
+    narrowed = replace(step.release, target=replace(TARGET, matches=(Match(query={"beta": "*"}),)))
+
+    await run(world, replace(step, release=narrowed), seconds=3)
+
+    assert world.checkpoints[-1].has_audience
 
 
 async def test_a_bad_canary_is_closed_before_anybody_is_told(world: World) -> None:

@@ -21,6 +21,7 @@ from controller.model.plan import (
     Tolerance,
 )
 from controller.model.share import BasisPoints
+from controller.model.traffic import Match
 from controller.model.wealth import Margin
 from controller.plans import ready
 from controller.plans.schema import read_plan, read_policy, write_plan, write_policy
@@ -39,6 +40,18 @@ def test_a_short_plan_gets_the_models_defaults() -> None:
     assert plan == Plan(
         name="mine", steps=(Step(share=BasisPoints(1)), Step(share=BasisPoints(1234), gate=True))
     )
+
+
+def test_a_step_may_name_its_audience() -> None:
+    """The same words as a target's matches; a step for few may have all of them, and everybody may follow with less."""
+    inside = {"headers": {"x-internal": "1"}, "cookies": {"group": "a"}, "query": {"beta": "*"}}
+    written = {"steps": [{"share": 100, "matches": [inside, {"query": {"x": "1"}}]}, {"share": 0.1}]}
+
+    plan = read_plan(written)
+
+    assert plan.steps[0].matches == (Match(**inside), Match(query={"x": "1"}))
+    assert [step["matches"] for step in write_plan(plan)["steps"]] == [[inside, {"query": {"x": "1"}}], []]
+    assert read_plan(write_plan(plan)) == plan
 
 
 def test_a_short_policy_gets_the_models_defaults() -> None:
@@ -100,6 +113,17 @@ BAD_PLANS = [
     (step(gate=1), "steps.0.gate"),
     (step(treshold=1), "steps.0.treshold"),
     ({"steps": [{"share": 20}, {"share": 10}]}, "steps.share"),
+    (step(matches={}), "steps.0.matches"),
+    (step(matches=[{}]), "steps.0.matches"),
+    (step(matches=[{"headers": {"X-Internal": "1"}}]), "steps.0.matches.headers"),
+    (step(matches=[{"headers": {"x-envoy-internal": "true"}}]), "steps.0.matches.headers"),
+    (step(matches=[{"headers": {"x-internal": 1}}]), "steps.0.matches.0.headers.x-internal"),
+    (step(matches=[{"cookies": {"a b": "1"}}]), "steps.0.matches.cookies"),
+    (step(matches=[{"query": {"beta": "a\nb"}}]), "steps.0.matches.query"),
+    (step(matches=[{"path": "/"}]), "steps.0.matches.0.path"),
+    (step(matches=[{"headers": {"x-a": "1"}}] * 17), "steps.0.matches"),
+    (step(share=100), "steps.0.share"),
+    ({"steps": [{"share": 5}, {"share": 9, "matches": [{"query": {"beta": "*"}}]}]}, "steps.matches"),
     ({**step(), "name": "Not A Name"}, "name"),
     ({**step(), "name": "a\n"}, "name"),
     ({**step(), "ready_timeout_s": 0}, "ready_timeout_s"),
@@ -253,7 +277,7 @@ def test_a_policy_survives_writing_and_reading(policy: Policy) -> None:
     assert write_policy(again) == write_policy(policy)
 
 
-@pytest.mark.parametrize("name", ["standard", "fast", "demo"])
+@pytest.mark.parametrize("name", ready.PLANS)
 def test_ready_made_plans_can_be_read_back(name: str) -> None:
     """Every ready-made plan is one that people could have written."""
     plan = ready.plan(name)
@@ -269,6 +293,23 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         ready.policy("nonsense")
 
     assert "nonsense" not in plan.value.message
+
+
+def test_the_probe_begins_with_a_thousandth() -> None:
+    """Its first share is 0.1 %, exactly; it leaves two hours for the requests that it needs there."""
+    probe = ready.plan("probe")
+
+    assert [step.share for step in probe.steps] == [10, 100, 500, 2_500, 5_000]
+    assert probe.steps[0].deadline_s == 7_200
+
+
+@pytest.mark.parametrize(("written", "share"), [(0.01, 1), (0.1, 10), (0.29, 29), (94.99, 9_499)])
+def test_a_share_is_written_to_a_hundredth_of_a_per_cent(written: float, share: int) -> None:
+    """From 0.01 %, whatever a binary fraction makes of it; and it is written as it was read."""
+    plan = read_plan({"steps": [{"share": written}]})
+
+    assert plan.steps[0].share == share
+    assert write_plan(plan)["steps"][0]["share"] == written
 
 
 def test_the_demo_is_quick() -> None:

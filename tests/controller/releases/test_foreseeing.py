@@ -9,11 +9,13 @@ import pytest
 
 from controller.errors import InvalidInput
 from controller.model.look import History
-from controller.model.plan import JudgeKind, Limits, MannWhitney, Plan, Policy, Rail, Tolerance
+from controller.model.plan import JudgeKind, Limits, MannWhitney, Plan, Policy, Rail, Step, Tolerance
+from controller.model.share import EVERYTHING, BasisPoints
+from controller.model.traffic import Match
 from controller.plans import ready
 from controller.releases.foreseeing import seen_by_step
 from controller.releases.request import StartRequest
-from tests.controller.releases.world import a_world, caller
+from tests.controller.releases.world import CATALOG, a_world, caller
 
 BUSY = History(window_s=3600, total=720_000, failed=720)
 QUIET = History(window_s=3600, total=9, failed=0)
@@ -47,8 +49,35 @@ async def test_a_plan_that_can_see_nothing_is_refused_with_its_numbers() -> None
 
         assert caught.value.field == "plan"
         assert "at 0.0025 requests/s" in caught.value.message
+        assert caught.value.message.endswith("more traffic (from 0.019 requests/s on it sees one)")
         assert await world.store.list_releases() == ()
         assert world.runner.orders == []
+
+
+@pytest.mark.parametrize(
+    ("per_s", "short"),
+    [
+        (
+            100,
+            "0.1 % gets about 7.2e+02 of the 4e+03 canary requests it needs, that at 1 % gets about 1.8e+03 of",
+        ),
+        (1_000, None),
+        (10_000, None),
+    ],
+)
+async def test_a_deadline_before_enough_was_seen_is_said(per_s: int, short: str | None) -> None:
+    """`probe` is for a thousand requests a second: with a tenth its first two steps end by the policy, not the judge."""
+    async with a_world() as world:
+        world.keeper.known = History(3_600, 3_600 * per_s, 18 * per_s)
+
+        release = await world.use_cases.ordering.start(
+            StartRequest(target="catalog", version="v2", plan=ready.plan("probe")), caller()
+        )
+
+        event = (await world.store.events(release.order.id))[1]
+        assert event.details["steps_short"] == (2 if short else 0)
+        assert ("; before its deadline the step at " in event.text) is bool(short)
+        assert short is None or short in event.text
 
 
 @pytest.mark.parametrize(
@@ -109,6 +138,45 @@ async def test_a_policy_that_breaks_its_own_bound_is_refused(policy: Policy, cha
         )
         assert change in caught.value.message
         assert await world.store.list_releases() == ()
+
+
+INSIDE = (Match(headers={"x-internal": "1"}),)
+LOOSE = Tolerance(alpha=0.5)
+
+
+@pytest.mark.parametrize("policy", [Policy("p"), ARGO, WINDOW, RANKS], ids=lambda policy: str(policy.name))
+async def test_an_audience_is_an_unknown_part_of_the_traffic(policy: Policy) -> None:
+    """The start says so instead of a number, refuses nothing for it, and tells the other steps as ever."""
+    few = Step(EVERYTHING, hold_s=400, deadline_s=900, matches=INSIDE)
+    plan = Plan("few", (few, Step(BasisPoints(5_000), hold_s=400, deadline_s=900)))
+    async with a_world() as world:
+        world.keeper.known = BUSY
+
+        release = await world.use_cases.ordering.start(
+            request(replace(policy, tolerance=LOOSE), plan), caller()
+        )
+
+        text = (await world.store.events(release.order.id))[1].text
+        assert (
+            "sees a failing canary at 100 % (only requests with x-internal: 1) in an unknown part of the traffic, "
+            "at 50 % from "
+        ) in text
+        seen = seen_by_step(release.facts, 2)
+        assert seen[0] is None
+        assert seen[1] is not None
+
+
+async def test_a_target_with_matches_is_not_called_blind() -> None:
+    """Nobody knows how many of its requests fit, at any traffic."""
+    async with a_world() as world:
+        await world.use_cases.declaring.put(replace(CATALOG, matches=INSIDE))
+        world.keeper.known = QUIET
+
+        release = await world.start()
+
+        assert release.facts == {}
+        text = (await world.store.events(release.order.id))[1].text
+        assert text.count("in an unknown part of the traffic") == 3
 
 
 async def test_a_risk_that_is_accepted_is_said() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from controller.errors import InvalidInput
 from controller.model.share import basis_points
 from controller.model.target import Target, TargetKey
-from controller.model.traffic import Identity, Mirror
+from controller.model.traffic import Identity, Match, Mirror
 from controller.routing.envoy.layer import layer, runtime_key, runtime_value, seed
 from controller.routing.envoy.proto import discovery_pb2, resources_pb2
 from controller.routing.envoy.resources import host_name
@@ -145,6 +145,40 @@ def test_the_layer_holds_the_live_shares_and_nothing_else() -> None:
 def test_one_release_cannot_open_the_matcher_of_another() -> None:
     """Key and seed belong to the release: a late share of the old one meets no matcher."""
     assert runtime_key(KEY, "rel-1") != runtime_key(KEY, "rel-2")
+
+
+def test_each_audience_has_a_key_of_its_own_in_layer_and_route() -> None:
+    """A layer and a route that do not belong together open nothing, whichever comes first."""
+    inside, pilots = ((Match(headers={"x-internal": one}),) for one in ("1", "2"))
+    shares = [Shares("v2", "rel-1", 500, matches) for matches in ((), inside, pilots)]
+
+    keys = [
+        next(iter(discovery_pb2.Runtime.FromString(layer({KEY: one}).body.value).layer.fields))
+        for one in shares
+    ]
+    read = []
+    for share in shares:
+        drawn = virtual_host(SHOP, share).matcher.matcher_list.matchers[0].predicate.single_predicate
+        fraction = resources_pb2.RuntimeFraction.FromString(drawn.custom_match.typed_config.value)
+        read.append(fraction.runtime_fraction.runtime_key)
+
+    assert read == keys
+    assert len(set(keys)) == 3
+    assert keys[0] == runtime_key(KEY, "rel-1")
+
+
+def test_an_audience_is_built_anew_when_it_changes_and_only_then() -> None:
+    """The kept route of one audience is never served for another, and a larger share costs no route."""
+    builder, targets = Builder(), (SHOP,)
+    inside, pilots = ((Match(headers={"x-internal": one}),) for one in ("1", "2"))
+
+    made = [
+        builder.build(targets, {KEY: Shares("v2", "rel-1", share, matches)}).hosts
+        for share, matches in ((500, inside), (900, inside), (900, pilots), (900, ()))
+    ]
+
+    assert made[0] == made[1]
+    assert len({str(one) for one in made}) == 3
     assert seed("rel-1") != seed("rel-2")
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from controller.errors import ConfigurationError, LeaseHeld, ReleaseClosed, RouterUnavailable
+from controller.errors import ConfigurationError, InvalidInput, LeaseHeld, ReleaseClosed, RouterUnavailable
 from controller.model.lease import ClosureKind, Renewal, Standing
+from controller.model.traffic import Match
 from controller.routing.book import Book
 from controller.routing.keeper import Keeper
 from controller.routing.memory import MemoryPlane
+from controller.routing.port import PlaneCapabilities
 from tests.controller.routing.keeping import KEY, SHOP, Desk, HandClock, asking, open_desk
 
 LONG = "x" * 1_900
@@ -43,6 +46,66 @@ async def _exhaust(desk: Desk) -> None:
         for number in range(50):
             await desk.keeper.close(KEY, f"old-{number}", ClosureKind.ABORTED, LONG)
         raise AssertionError("the disk did not fill up")
+
+
+class Blunt(MemoryPlane):
+    """A plane that has shares and knows nothing of requests."""
+
+    def capabilities(self) -> PlaneCapabilities:
+        """Say the least."""
+        return PlaneCapabilities()
+
+
+async def test_a_plane_that_cannot_narrow_gets_no_audience() -> None:
+    """What was meant for few is refused, instead of being given to everybody."""
+    clock, plane = HandClock(), Blunt()
+    keeper = Keeper(plane=plane, book=Book.open(":memory:"), boot_clock=clock.boot_s, wall_clock=clock.wall_s)
+    await keeper.start()
+    await keeper.declare(SHOP)
+
+    with pytest.raises(InvalidInput) as caught:
+        await keeper.grant(replace(asking(), matches=(Match(headers={"x-internal": "1"}),)))
+
+    assert caught.value.field == "matches"
+    assert plane.share_of(KEY) is None
+    assert (await keeper.grant(asking())).epoch == 1
+    await keeper.aclose()
+
+
+async def test_a_restarted_router_serves_the_same_audience(tmp_path: Path) -> None:
+    """What was given to few is still given to few, and not to everybody."""
+    inside = (Match(headers={"x-internal": "1"}),)
+    desk = await open_desk(tmp_path / "book.db")
+    await desk.keeper.declare(SHOP)
+    await desk.keeper.grant(replace(asking(share=10_000), matches=inside))
+
+    restarted = await open_desk(tmp_path / "book.db", clock=desk.clock)
+
+    served = restarted.plane.share_of(KEY)
+    assert served is not None
+    assert (served.share, served.matches) == (10_000, inside)
+
+
+async def test_a_book_from_before_audiences_is_read_and_written_on(tmp_path: Path) -> None:
+    """Layout 1 has no column for them: its leases are for everybody, as they were."""
+    desk = await open_desk(tmp_path / "book.db")
+    await desk.keeper.declare(SHOP)
+    await desk.keeper.grant(asking())
+    await desk.keeper.aclose()
+    with sqlite3.connect(tmp_path / "book.db") as old:
+        old.execute("ALTER TABLE lease DROP COLUMN matches")
+        old.execute("PRAGMA user_version = 1")
+    old.close()
+
+    restarted = await open_desk(tmp_path / "book.db", clock=desk.clock)
+
+    served = restarted.plane.share_of(KEY)
+    assert served is not None
+    assert (served.share, served.matches) == (1_000, ())
+    inside = (Match(headers={"x-internal": "1"}),)
+    await restarted.keeper.grant(replace(asking(after=1), matches=inside))
+    again = await open_desk(tmp_path / "book.db", clock=desk.clock)
+    assert [one.matches for one in again.keeper.shares().values()] == [inside]
 
 
 async def test_a_full_disk_cannot_keep_a_canary_alive(desk: Desk) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import urllib.request
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,7 @@ from controller.errors import (
 from controller.model.lease import Closure, ClosureKind
 from controller.model.look import Arm, Exceedance, History, Instance, Reading, SourceState
 from controller.model.target import TargetKey
+from controller.model.traffic import Match
 from controller.model.verdict import Decision, Ground, Verdict
 from controller.model.wealth import Tally
 from controller.routing.exposition import RouterCollector, serve_metrics
@@ -196,3 +198,29 @@ async def test_metrics_are_served_on_loopback(desk: Desk) -> None:
     assert "serinus_router_leases 0.0" in text
     with pytest.raises(OSError, match="refused"):
         await asyncio.to_thread(scrape)
+
+
+def test_an_audience_crosses_so_that_an_older_router_refuses() -> None:
+    """It has a share of its own: who does not know of audiences finds 0 there, and never gives it to everybody."""
+    asked = replace(asking(share=10_000), matches=(Match(headers={"x-internal": "1"}),))
+
+    message = codec.request_to_wire(asked)
+
+    assert (message.share, message.audience_share) == (0, 10_000)
+    assert codec.request_from_wire(message) == asked
+    message.ClearField("matches_json")
+    message.ClearField("audience_share")  # what an older router sees
+    with pytest.raises(InvalidInput, match="a share above 0"):
+        codec.request_from_wire(message)
+
+
+@pytest.mark.parametrize("text", ["[", "{}", '[{"headers": {"x-a": 1}}]', '[{"path": {"a": "b"}}]', "[{}]"])
+def test_what_is_no_audience_is_refused(text: str) -> None:
+    """A caller's mistake, with the name of the field."""
+    message = codec.request_to_wire(asking())
+    message.matches_json = text
+
+    with pytest.raises(InvalidInput) as caught:
+        codec.request_from_wire(message)
+
+    assert caught.value.field == "matches"

@@ -35,6 +35,22 @@ def test_a_bad_canary_is_detected_in_every_run() -> None:
     assert found.delay_s.median < 20
     assert 0 < found.users_hit.median < found.delay_requests.median
     assert found.promotion_s == Spread(None, None)
+    assert found.failed_in == (Cause("step 1", 12),)
+
+
+def test_the_probe_meets_a_bad_release_at_a_thousandth_of_the_traffic() -> None:
+    """At 10 000 requests/s: 5 % failing is caught in the first step, with few users hit; a good release is promoted."""
+    scene = replace(SCENE, per_s=10_000, canary=Fault(0.05))
+
+    bad = study(scene, ready.plan("probe"), ready.policy("standard"), runs=6, seed=5)
+    good = study(
+        replace(scene, canary=Fault(0.005)), ready.plan("probe"), ready.policy("standard"), runs=2, seed=5
+    )
+
+    assert bad.failed_in == (Cause("step 1", 6),)
+    assert bad.users_hit.p95 is not None
+    assert bad.users_hit.p95 < 30
+    assert good.promoted.count == 2
 
 
 def test_a_good_canary_is_promoted_in_every_run() -> None:

@@ -12,7 +12,8 @@ from controller.model.evidence import StepOrder
 from controller.model.look import Look
 from controller.model.plan import Fallback, JudgeKind, Limits, MannWhitney, Plan, Policy, Step
 from controller.model.release import Outcome
-from controller.model.share import BasisPoints
+from controller.model.share import EVERYTHING, BasisPoints
+from controller.model.traffic import Match
 from controller.model.verdict import Ground
 from controller.plans import ready
 from controller.simulation.latency import Latency, Pauses, Slowness
@@ -48,6 +49,59 @@ def test_a_bad_canary_is_taken_back_with_its_numbers() -> None:
     assert found.delay_s == found.took_s
     assert found.since_fault == found.canary
     assert "against a tolerable canary" in found.reason
+
+
+INSIDE_FIRST = Plan(
+    "inside first",
+    (
+        Step(EVERYTHING, hold_s=30, deadline_s=600, matches=(Match(headers={"x-internal": "1"}),)),
+        Step(BasisPoints(1_000), hold_s=30, deadline_s=600),
+        Step(BasisPoints(5_000), hold_s=30, deadline_s=600),
+    ),
+)
+
+
+def test_a_release_that_begins_with_few_goes_on_to_everybody() -> None:
+    """5 % of the requests fit: a good release is promoted, a bad one is caught while nobody else met it."""
+    scene, looks = replace(GOOD, audience=0.05), list[Look]()
+
+    good = run(scene, INSIDE_FIRST, POLICY, random=seeded(1, 0))
+    bad = run(
+        replace(scene, canary=Fault(0.2)),
+        INSIDE_FIRST,
+        POLICY,
+        random=seeded(1, 0),
+        record=lambda order, look: looks.append(look),
+    )
+
+    assert good.outcome is Outcome.PROMOTED
+    assert not {Ground.SPLIT_MISMATCH, Ground.CANARY_DARK, Ground.AUDIENCE_AWAY} & set(good.grounds)
+    assert (bad.is_failed, bad.step) == (True, 0)
+    assert bad.canary.total < 0.1 * bad.stable.total
+
+
+def test_a_canary_that_its_audience_does_not_reach_is_held() -> None:
+    """Whether nobody came or the split broke: it is said, nothing goes on, and nobody is blamed."""
+    dark = replace(GOOD, audience=0.05, canary=Fault(0.005, dark_after_s=10))
+
+    found = run(dark, INSIDE_FIRST, replace(POLICY, longest_wait_s=20), random=seeded(1, 0))
+
+    assert found.verdict is not None
+    assert (found.verdict.ground, found.is_failed, found.step) == (Ground.AUDIENCE_AWAY, False, 0)
+
+
+def test_recorded_looks_of_an_audience_are_judged_as_they_were() -> None:
+    """Replay knows of the audience too: the same grounds, and no split that would be wrong."""
+    lines: list[bytes] = []
+
+    def record(order: StepOrder, look: Look) -> None:
+        lines.extend([look_line(order, look)] if lines else [heading_line(order), look_line(order, look)])
+
+    found = run(replace(GOOD, audience=0.05), INSIDE_FIRST, POLICY, random=seeded(1, 0), record=record)
+    replayed = replay(read(lines))
+
+    assert replayed.outcome is found.outcome is Outcome.PROMOTED
+    assert {one.verdict.ground for one in replayed.judged} == set(found.grounds)
 
 
 def test_the_same_seed_is_the_same_release() -> None:
