@@ -79,7 +79,7 @@ async def served(store: TraceStore) -> AsyncIterator[str]:
 @pytest.fixture(scope="session")
 def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenClickHouse]:
     """One engine for all: a process can have one, and opening it takes half a second."""
-    store = OpenClickHouse(Path(tmp_path_factory.mktemp("traces")))
+    store = OpenClickHouse(Path(tmp_path_factory.mktemp("traces")), deadline_s=60)
     yield store
     asyncio.run(store.aclose())
 

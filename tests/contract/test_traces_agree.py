@@ -70,7 +70,8 @@ async def compare(
     await engine.rest()
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=SLOW)
+@pytest.mark.timeout(300)
+@settings(max_examples=8, deadline=None, suppress_health_check=SLOW)
 @given(span_sets(), RANGES, st.tuples(SEARCHES, SEARCHES), st.integers(0, 12), st.booleans())
 def test_sums_are_those_of_the_spans(
     clickhouse: OpenClickHouse,

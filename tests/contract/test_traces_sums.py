@@ -7,7 +7,7 @@ import pytest
 from controller.errors import InvalidInput
 from controller.model.insight import LADDER_NS, CallChange, ErrorSignature, Red, ServiceMap, quantile_ns
 from controller.model.searching import Range, Search
-from controller.model.trace import SpanEvent
+from controller.model.trace import SpanEvent, Value
 from tests.contract.conftest import Bench
 from tests.contract.spans import NOON_NS, SECOND_NS, span, trace_id
 
@@ -169,7 +169,7 @@ async def test_edges_have_both_versions(bench: Bench) -> None:
 
 async def test_messages_go_from_producer_to_consumer(bench: Bench) -> None:
     """By parent or by link, in this or another trace; a link to the parent is not a second message."""
-    queue = {"messaging.destination.name": "paid"}
+    queue: dict[str, Value] = {"messaging.destination.name": "paid"}
     await bench.keep(
         span(1, service="shop", kind="producer", attributes=queue),
         span(2, parent=1, service="mail", kind="consumer", at_s=1, links=[(1, 1)]),
