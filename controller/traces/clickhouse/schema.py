@@ -23,6 +23,8 @@ FAR, KEPT = 1_000_000, 2_000_000
 """Added to a partition's number: for spans far from the present, and for telling traces kept for longer."""
 DURABLE = "fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1"
 """A commit outlives a loss of power. Merged parts too: chDB removes the parts that were merged at once."""
+LARGEST_PART = 1024**3
+"""Bytes; larger parts gain nothing, and parts are what goes when six hours are too much for the disk."""
 KINDS = "sbidBamn"
 """Letters: str, bool, int, float (double), bytes, list (array), dict (map), None."""
 
@@ -92,7 +94,7 @@ SPANS = f"""CREATE TABLE IF NOT EXISTS spans_v1 ({_COLUMNS},
     INDEX by_duration duration_ns TYPE minmax GRANULARITY 1
 ) ENGINE = MergeTree PARTITION BY part
 ORDER BY (toStartOfInterval(start, INTERVAL 10 MINUTE), trace_id, start, span_id)
-SETTINGS index_granularity = 4096, {DURABLE}"""
+SETTINGS index_granularity = 4096, max_bytes_to_merge_at_max_space_in_pool = {LARGEST_PART}, {DURABLE}"""
 
 RESOURCES = f"""CREATE TABLE IF NOT EXISTS resources_v1 (
     res_id UInt64,

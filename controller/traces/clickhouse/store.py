@@ -24,9 +24,12 @@ from controller.model.insight import (
 from controller.model.searching import Page, Range, Search
 from controller.model.trace import Outline, Span, Trace
 from controller.traces.clickhouse import completing, insights, migrations, reading, searching
+from controller.traces.clickhouse import retention as retention_
+from controller.traces.clickhouse.connection import Connection
 from controller.traces.clickhouse.crew import Crew
 from controller.traces.clickhouse.embedded import EmbeddedConnection
 from controller.traces.clickhouse.otlp_format import envelope
+from controller.traces.clickhouse.server import ServerConnection
 from controller.traces.clickhouse.settling import Settling
 from controller.traces.port import (
     ALWAYS,
@@ -45,10 +48,11 @@ DEADLINE_S = 4.0
 
 
 class ClickHouseTraces(TraceStore):
-    """Keeps spans in a folder.
+    """Keeps spans in a folder, or on a server.
 
     Args:
         folder: Belongs to this process alone while it is open; made when it is missing.
+        url: Of a ClickHouse server; the folder is not used then. "" for none.
         memory_bytes: Most memory of the engine, bytes.
         deadline_s: Longest time for one question, seconds.
         now_ns: Where searches begin to look, nanoseconds since 1970.
@@ -58,15 +62,21 @@ class ClickHouseTraces(TraceStore):
         self,
         folder: Path,
         *,
+        url: str = "",
         memory_bytes: int = MEMORY_BYTES,
         deadline_s: float = DEADLINE_S,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        connect = partial(EmbeddedConnection, folder.absolute(), memory_bytes=memory_bytes)
+        connect: Callable[[], Connection] = partial(
+            EmbeddedConnection, folder.absolute(), memory_bytes=memory_bytes
+        )
+        if url:
+            connect = partial(ServerConnection, url)
         self._crew = Crew(connect, prepare=migrations.migrate, deadline_s=deadline_s)
         self._resources = reading.Resources(self._crew)
         self._settling = Settling(self._crew)
         self._now_ns = now_ns
+        self._dropped = 0
 
     async def ingest(self, bodies: Sequence[bytes]) -> None:
         """Keep bodies; returns after the commit."""
@@ -139,11 +149,13 @@ class ClickHouseTraces(TraceStore):
 
     async def prune(self, retention: Retention, now_ns: int) -> int:
         """Drop what need not be kept any more."""
-        raise NotImplementedError
+        pruned = await self._crew.tidy(lambda connection: retention_.prune(connection, retention, now_ns))
+        self._dropped += pruned.for_room
+        return pruned.spans
 
     async def size(self) -> StoreSize:
         """Say how much is kept."""
-        raise NotImplementedError
+        return await self._crew.read(lambda connection: retention_.size(connection, self._dropped))
 
     def capabilities(self) -> TraceCapabilities:
         """Takes bodies and keeps them."""
