@@ -5,6 +5,7 @@ Before it: `store`. After it: `edge10_v1` by `settling`, `spans_v1` by `hops`; t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -31,7 +32,10 @@ _COLUMNS = f"{ENDS}, calls, failed, buckets, exemplar, failed_exemplar"
 async def service_map(crew: Crew, within: Range) -> ServiceMap:
     """Return the services of a time, and who called whom."""
     asked = rollups.buckets(within)
-    rows = await crew.ask(f"SELECT at FROM ({UNSETTLED.format(range=asked)}) ORDER BY at")
+    rows, services = await asyncio.gather(
+        crew.ask(f"SELECT at FROM ({UNSETTLED.format(range=asked)}) ORDER BY at"),
+        rollups.services(crew, within),
+    )
     open_ = stretches([int(at) for (at,) in rows])
     settled = f"""SELECT {_COLUMNS} FROM edge10_v1
         WHERE {asked} AND (bucket, generation) IN (
@@ -41,7 +45,7 @@ async def service_map(crew: Crew, within: Range) -> ServiceMap:
     if open_:
         parts.append(f"SELECT {_COLUMNS} FROM ({hops(started(open_), callers_near(open_))}) WHERE {asked}")
     found = await crew.ask(summed(" UNION ALL ".join(parts)))
-    return ServiceMap(await rollups.services(crew, within), _edges(found))
+    return ServiceMap(services, _edges(found))
 
 
 async def map_of(crew: Crew, search: Search) -> ServiceMap:
@@ -54,16 +58,23 @@ async def map_of(crew: Crew, search: Search) -> ServiceMap:
     if not rows:
         return ServiceMap((), ())
     newest = {trace_id: int(at_ns) for trace_id, at_ns in rows}
-    around = f"""trace_id IN {literal.traces(newest)} AND abs(toUnixTimestamp64Nano(start) - transform(hex(trace_id),
-        [{", ".join(f"'{trace_id.upper()}'" for trace_id in newest)}], [{", ".join(map(str, newest.values()))}],
-        toInt64(0))) <= {AROUND_NS} AND {_between(newest.values(), AROUND_NS)}"""
-    callers = _between(newest.values(), AROUND_NS + BEFORE_NS)
-    served = await crew.ask(
-        f"""SELECT service, version, kind IN (2, 5) AS serves, toUnixTimestamp64Nano(max(start)), {COUNTED}
-        FROM (SELECT * FROM spans_v1 WHERE {around} {ONCE})
-        GROUP BY service, version, serves ORDER BY service, version, serves"""
+    # Said once in front: a thousand ids in every part of the statement would be more than it may be long.
+    named = f"""WITH [{", ".join(f"'{trace_id.upper()}'" for trace_id in newest)}] AS ids,
+        [{", ".join(f"toInt64({at_ns})" for at_ns in newest.values())}] AS moments """
+    chosen = "trace_id IN (SELECT toFixedString(unhex(arrayJoin(ids)), 16))"
+    around = f"""{chosen} AND {_between(newest.values(), AROUND_NS)}
+        AND abs(toUnixTimestamp64Nano(start) - transform(hex(trace_id), ids, moments, toInt64(0))) <= {AROUND_NS}"""
+    linked = f"""SELECT toFixedString(arrayJoin(arrayFilter(t -> length(t) = 16, link_traces)), 16) FROM spans_v1
+        WHERE {around} AND kind = 5"""
+    callers = f"{_between(newest.values(), AROUND_NS + BEFORE_NS)} AND ({chosen} OR trace_id IN ({linked}))"
+    served, found = await asyncio.gather(
+        crew.ask(
+            f"""{named} SELECT service, version, kind IN (2, 5) AS serves, toUnixTimestamp64Nano(max(start)), {COUNTED}
+            FROM (SELECT * FROM spans_v1 WHERE {around} {ONCE})
+            GROUP BY service, version, serves ORDER BY service, version, serves"""
+        ),
+        crew.ask(named + summed(f"SELECT {_COLUMNS} FROM ({hops(around, callers)})")),
     )
-    found = await crew.ask(summed(f"SELECT {_COLUMNS} FROM ({hops(around, callers)})"))
     return ServiceMap(rollups.service_rows(served), _edges(found))
 
 
