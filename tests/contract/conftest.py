@@ -16,6 +16,7 @@ import uvicorn
 from controller.ingest.app import create_app
 from controller.model.trace import Span
 from controller.traces.clickhouse.connection import Connection
+from controller.traces.clickhouse.crew import Crew
 from controller.traces.clickhouse.settling import settle
 from controller.traces.clickhouse.store import ClickHouseTraces
 from controller.traces.memory import MemoryTraces
@@ -50,6 +51,20 @@ class OpenClickHouse(ClickHouseTraces):
 
         await self._crew.write(empty)
 
+    @property
+    def crew(self) -> Crew:
+        """Its threads."""
+        return self._crew
+
+    async def fetch(self, statement: str) -> None:
+        """Run a statement on the writer's connection."""
+        await self._crew.write(lambda connection: connection.fetch(statement))
+
+    async def count(self, table: str) -> int:
+        """Count the rows of a table."""
+        [[found]] = await self._crew.ask(f"SELECT count() FROM {table}")
+        return int(found)
+
     async def rest(self) -> None:
         """Leave nothing behind on a loop that ends with its test."""
         await self._settling.aclose()
@@ -76,9 +91,9 @@ async def served(store: TraceStore) -> AsyncIterator[str]:
             await running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenClickHouse]:
-    """One engine for all: a process can have one, and opening it takes half a second."""
+    """One engine a module: a process can have one open, and opening it takes half a second."""
     store = OpenClickHouse(Path(tmp_path_factory.mktemp("traces")), deadline_s=60)
     yield store
     asyncio.run(store.aclose())

@@ -75,7 +75,7 @@ async def _calls(crew: Crew, where: str, called: str, versions: dict[str, Versio
         LEFT JOIN (
             SELECT c.trace_id AS trace_id, c.span_id AS span_id,
                 argMin(toString(s.service), (s.start, s.span_id)) AS callee
-            {pairs(near, callers)} GROUP BY c.trace_id, c.span_id
+            {pairs(near, callers, narrow=False)} GROUP BY c.trace_id, c.span_id
         ) AS reached ON c.trace_id = reached.trace_id AND c.span_id = reached.span_id
         GROUP BY version, callee, name ORDER BY count() DESC, callee, name LIMIT {_MOST_ROWS}"""
     )

@@ -64,9 +64,7 @@ async def map_of(crew: Crew, search: Search) -> ServiceMap:
     chosen = "trace_id IN (SELECT toFixedString(unhex(arrayJoin(ids)), 16))"
     around = f"""{chosen} AND {_between(newest.values(), AROUND_NS)}
         AND abs(toUnixTimestamp64Nano(start) - transform(hex(trace_id), ids, moments, toInt64(0))) <= {AROUND_NS}"""
-    linked = f"""SELECT toFixedString(arrayJoin(arrayFilter(t -> length(t) = 16, link_traces)), 16) FROM spans_v1
-        WHERE {around} AND kind = 5"""
-    callers = f"{_between(newest.values(), AROUND_NS + BEFORE_NS)} AND ({chosen} OR trace_id IN ({linked}))"
+    callers = _between(newest.values(), AROUND_NS + BEFORE_NS)
     served, found = await asyncio.gather(
         crew.ask(
             f"""{named} SELECT service, version, kind IN (2, 5) AS serves, toUnixTimestamp64Nano(max(start)), {COUNTED}

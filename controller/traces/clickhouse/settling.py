@@ -96,10 +96,13 @@ class Settling:
 
     Args:
         crew: Does the work, on a reader's thread.
+        every_s: From a nudge to the round, seconds.
+        quiet_s: How long a bucket must have been quiet, seconds.
     """
 
-    def __init__(self, crew: Crew, *, every_s: float = EVERY_S) -> None:
+    def __init__(self, crew: Crew, *, every_s: float = EVERY_S, quiet_s: float = QUIET_S) -> None:
         self._crew = crew
+        self._quiet_s = quiet_s
         self._every_s = every_s
         self._task: asyncio.Task[None] | None = None
 
@@ -118,7 +121,7 @@ class Settling:
     async def _run(self) -> None:
         await asyncio.sleep(self._every_s)
         try:
-            while await settle(self._crew):
+            while await settle(self._crew, quiet_s=self._quiet_s):
                 pass
         except TracesUnavailable as error:
             log.warning("edges_not_settled", reason=error.message)
