@@ -66,9 +66,10 @@ async def _errors(crew: Crew, where: str, versions: dict[str, Version]) -> None:
 async def _calls(crew: Crew, where: str, called: str, versions: dict[str, Version]) -> None:
     """Count calls by what they reached; `where` is of the callers, `called` of the time of the callees."""
     callers = f"{where} AND kind IN (3, 4)"
-    near = f"{called} AND trace_id IN (SELECT trace_id FROM spans_v1 WHERE {callers})"
-    # A consumer may link to another trace than its own.
-    near = f"{near} OR ({called} AND kind = 5 AND notEmpty(link_spans))"
+    # Only spans that could enter from one of them: a child by its parent's id, or a consumer with links to any trace.
+    parent = "toFixedString(if(length(parent_span_id) = 8, parent_span_id, ''), 8)"
+    near = f"""{called} AND ({parent} IN (SELECT span_id FROM spans_v1 WHERE {callers})
+        OR (kind = 5 AND notEmpty(link_spans)))"""
     rows = await crew.ask(
         f"""SELECT version, if(reached.callee != '', reached.callee, peer) AS callee, name, count()
         FROM (SELECT trace_id, span_id, version, name, toString(peer) AS peer FROM spans_v1 WHERE {callers} {ONCE}) AS c
