@@ -123,3 +123,18 @@ def test_stretches_hold_every_bucket(buckets: list[int]) -> None:
     assert all(any(first <= at <= last for first, last in found) for at in buckets)
     assert all(one[1] < two[0] for one, two in itertools.pairwise(found))
     assert len(found) <= MOST_STRETCHES
+
+
+async def test_a_clock_that_was_set_back_settles_all_the_same(store: OpenClickHouse) -> None:
+    """A generation is newer than those before it, whatever the clock says; settling comes to an end."""
+    await store.ingest(bodies([SHOP]))
+    await store.settle()
+    await store.fetch(
+        "INSERT INTO settled10_v1 SELECT bucket, toUInt64(9000000000000000000), near - 1 FROM settled10_v1"
+    )
+
+    async with asyncio.timeout(40):
+        await store.settle()
+
+    assert callees(await store.service_map()) == [("catalog.local", 1)]
+    assert await store.count("(SELECT * FROM settled10_v1 WHERE generation = 9000000000000000001)") == 1

@@ -21,7 +21,7 @@ from controller.traces.clickhouse.hops import ENDS, Stretch, callers_near, hops,
 
 QUIET_S = 5.0
 EVERY_S = 5.0
-"""At least so long between two rounds, seconds, so that a bucket under way is not joined over and over."""
+"""Between two rounds, seconds, beside `QUIET_S`, so that a bucket under way is not joined over and over."""
 MOST_SPANS = 500_000
 """Spans of one join; a bucket with more is joined alone."""
 MOST_STRETCHES = 100
@@ -50,29 +50,29 @@ def stretches(buckets: Sequence[int]) -> tuple[Stretch, ...]:
     return tuple(found) if len(found) <= MOST_STRETCHES else ((found[0][0], found[-1][1]),)
 
 
-async def settle(crew: Crew, *, quiet_s: float = QUIET_S) -> int:
-    """Settle the oldest buckets that are quiet, up to 500 000 spans; returns how many buckets.
+async def settle(crew: Crew, *, quiet_s: float = QUIET_S, most_spans: int = MOST_SPANS) -> int:
+    """Settle the oldest buckets that are quiet, up to a number of spans, one bucket at least; returns how many buckets.
 
     Raises:
         TracesUnavailable: The engine did not take it. Nothing is lost: the buckets stay unsettled.
     """
     unsettled = UNSETTLED.format(range="1")
     rows = await crew.ask(
-        f"SELECT at, own, near FROM ({unsettled}) WHERE last <= now64(6) - toIntervalMillisecond({int(quiet_s * 1000)}) "
+        f"SELECT at, own, near, (SELECT max(generation) FROM settled10_v1) FROM ({unsettled}) WHERE last <= now64(6) - toIntervalMillisecond({int(quiet_s * 1000)}) "
         "ORDER BY at LIMIT 1000"
     )
     chosen: list[tuple[int, int]] = []
     spans = 0
-    for at, own, near in rows:
+    for at, own, near, _ in rows:
         spans += int(own)
-        if chosen and (spans > MOST_SPANS or at - chosen[-1][0] > 600):
+        if chosen and (spans > most_spans or at - chosen[-1][0] > 600):
             break
         chosen.append((int(at), int(near)))
     if not chosen:
         return 0
-    generation = time.time_ns()
-    # Each bucket by itself, in stretches: what lies between them is not touched.
-    found = stretches([at for at, _ in chosen]) if len(chosen) > 1 else ((chosen[0][0], chosen[0][0]),)
+    # A clock that was set back must not make a generation that is older than what it replaces.
+    generation = max(time.time_ns(), int(rows[0][3]) + 1)
+    found = stretches([at for at, _ in chosen])
     wanted = ", ".join(str(at) for at, _ in chosen)
     columns = f"bucket, {ENDS}, calls, failed, buckets, exemplar, failed_exemplar"
     joined = hops(started(found), callers_near(found))
@@ -96,18 +96,21 @@ class Settling:
 
     Args:
         crew: Does the work, on a reader's thread.
-        every_s: From a nudge to the round, seconds.
+        every_s: From a nudge to the round, beside `quiet_s`, seconds.
         quiet_s: How long a bucket must have been quiet, seconds.
     """
 
     def __init__(self, crew: Crew, *, every_s: float = EVERY_S, quiet_s: float = QUIET_S) -> None:
         self._crew = crew
         self._quiet_s = quiet_s
+        self._most_spans = MOST_SPANS
         self._every_s = every_s
         self._task: asyncio.Task[None] | None = None
+        self._is_wanted = False
 
     def nudge(self) -> None:
         """Say that there may be something to settle. Never blocks; on the event loop."""
+        self._is_wanted = True
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
@@ -119,9 +122,15 @@ class Settling:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _run(self) -> None:
-        await asyncio.sleep(self._every_s)
-        try:
-            while await settle(self._crew, quiet_s=self._quiet_s):
-                pass
-        except TracesUnavailable as error:
-            log.warning("edges_not_settled", reason=error.message)
+        while self._is_wanted:
+            self._is_wanted = False
+            # What a nudge is about is quiet by then, unless more comes; then there is another nudge.
+            await asyncio.sleep(self._every_s + self._quiet_s)
+            try:
+                while await settle(self._crew, quiet_s=self._quiet_s, most_spans=self._most_spans):
+                    self._most_spans = min(MOST_SPANS, self._most_spans * 2)
+            except TracesUnavailable as error:
+                # On a busy machine a join takes longer than a question may: the next round takes smaller bites.
+                self._most_spans = max(1, self._most_spans // 4)
+                self._is_wanted = True
+                log.warning("edges_not_settled", reason=error.message)
