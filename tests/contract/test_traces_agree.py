@@ -67,6 +67,9 @@ async def compare(
         "a", "v1", "v2", within
     )
     assert await engine.shares(one, other) == await memory.shares(one, other)
+    assert await engine.keys() == await memory.keys()
+    for key in ("tenant", "pod", "service.name"):
+        assert await engine.values(key) == await memory.values(key)
     await engine.rest()
 
 
