@@ -62,6 +62,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Serinus needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv --without-pip $(VENV)
 
+# The lock is complete, so nothing is resolved (--no-deps): what it leaves out on purpose stays out.
 # uv installs ten times faster than pip. Where it is not on the PATH, the environment gets its own; where that does not
 # work, pip does the same job. The project itself is built from the checkout, with what the lock has already given.
 define install
@@ -71,20 +72,21 @@ define install
 	  [ ! -x $(BIN)/uv ] || uv=$(BIN)/uv; \
 	fi; \
 	if [ -n "$$uv" ] && \
-	  "$$uv" pip install --quiet --python $$python --require-hashes -r $(1) && \
+	  "$$uv" pip install --quiet --python $$python --require-hashes --no-deps -r $(1) && \
 	  "$$uv" pip install --quiet --python $$python --no-deps --no-build-isolation --editable .; \
 	then exit 0; fi; \
 	echo "uv is not there or did not work; installing with pip, which takes a little longer"; \
 	$$python -m pip --version >/dev/null 2>&1 || $$python -m ensurepip >/dev/null; \
-	$$python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1); \
+	$$python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(1); \
 	$$python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 endef
 
+COMPILE = $(UV) pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet --python-version 3.11 \
+	  --override requirements.overrides
+
 lock: ## Write both lock files anew; ARGS=--upgrade takes the newest versions.
-	$(UV) pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet --python-version 3.11 \
-	  --extra build $(ARGS) pyproject.toml -o requirements.lock
-	$(UV) pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet --python-version 3.11 \
-	  --extra build --extra dev $(ARGS) pyproject.toml -o requirements-dev.lock
+	$(COMPILE) --extra build $(ARGS) pyproject.toml -o requirements.lock
+	$(COMPILE) -c requirements.lock --extra build --extra dev $(ARGS) pyproject.toml -o requirements-dev.lock
 
 proto: $(VENV)/.installed-dev ## Generate the message classes from the .proto files.
 	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. \

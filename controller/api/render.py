@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from controller.model.notice import Notice
 from controller.model.release import JournalEvent, Release
 from controller.model.target import Target
-from controller.model.trace import Scalar, Span, Trace, TraceSummary
+from controller.model.trace import Attributes, Span, Trace, TraceSummary, Value
 from controller.model.traffic import audience
 from controller.model.verdict import attribution
 from controller.plans.schema import percent, write_plan, write_policy
@@ -210,16 +211,23 @@ def _span(span: Span) -> dict[str, Any]:
     }
 
 
-def _attributes(found: Mapping[str, Scalar | list[Scalar]]) -> dict[str, Any]:
-    return {
-        name: [_finite(one) for one in value] if isinstance(value, list) else _finite(value)
-        for name, value in found.items()
-    }
+def _attributes(found: Attributes) -> dict[str, Any]:
+    return {name: _value(value) for name, value in found.items()}
 
 
-def _finite(value: Scalar) -> Scalar:
-    """Say a number that JSON cannot hold as text: a service may have measured NaN, and the trace must still be shown."""
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+def _value(found: Value) -> Any:
+    """Say a value as JSON: bytes as base64, and a number that JSON cannot hold as its name (a service may measure NaN)."""
+    match found:
+        case bytes():
+            return base64.b64encode(found).decode()
+        case float() if not math.isfinite(found):
+            return "NaN" if math.isnan(found) else "Infinity" if found > 0 else "-Infinity"
+        case list():
+            return [_value(one) for one in found]
+        case dict():
+            return {name: _value(one) for name, one in found.items()}
+        case _:
+            return found
 
 
 def rfc3339(at: float) -> str:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 
 from controller.api import render
 from controller.errors import NotFound
+from controller.model.searching import Page, Search
 from controller.traces.port import TraceStore
 
 TRACE_ID = re.compile(r"[0-9a-f]{32}")
@@ -33,8 +34,8 @@ class TraceRoutes:
         limit: Annotated[int, Query(ge=1, le=200)] = 20,
     ) -> dict[str, Any]:
         """Find the newest traces that carry a correlation ID."""
-        found = await self._traces.find(correlation_id=correlation_id, limit=limit)
-        return {"traces": [render.trace_summary(summary) for summary in found]}
+        found = await self._traces.search(Search(correlation_id=correlation_id), Page(limit=limit))
+        return {"traces": [render.trace_summary(summary) for summary in found.traces]}
 
     async def get(self, trace_id: str) -> dict[str, Any]:
         """Show all spans of a trace."""

@@ -8,10 +8,6 @@ way over all requests, time to send a body. Too much is answered 503 with Retry-
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import json
-import re
-from collections.abc import Awaitable, Callable
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
@@ -27,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from controller import observability
 from controller.errors import TracesUnavailable
+from controller.ingest.answers import Answers
 from controller.ingest.otlp import JSON, PROTOBUF, Batch, BodyRefused, Unpacker, accept
 from controller.traces.memory import MemoryTraces
 from controller.traces.port import TraceStore
@@ -34,7 +31,6 @@ from controller.traces.port import TraceStore
 BODY_DEADLINE_S = 10.0
 _SMALL = 256 * 1024
 """Bodies up to this size are parsed at once (about 1 ms); larger ones on a thread, so that others are answered."""
-_TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _GRPC_CODES = {400: 3, 408: 4, 413: 8, 415: 3, 503: 14}
 
 log = observability.logger(__name__)
@@ -59,8 +55,7 @@ def create_app(
     answers = Answers(store)
     routes = [
         Route("/v1/traces", receiver.traces, methods=["POST"]),
-        Route("/internal/traces", answers.find, methods=["GET"]),
-        Route("/internal/traces/{trace_id}", answers.get, methods=["GET"]),
+        Route("/internal/traces/{question}", answers.answer, methods=["POST"]),
         Route("/health", _health, methods=["GET"]),
         Route("/metrics", receiver.metrics.show, methods=["GET"]),
     ]
@@ -199,51 +194,6 @@ def _message(message: Message, status: int, content_type: str) -> Response:
     if content_type == JSON:
         return Response(MessageToJson(message, indent=None), status, media_type=JSON)
     return Response(message.SerializeToString(), status, media_type=PROTOBUF)
-
-
-class Answers:
-    """The read side, for the controller only: JSON of the values in `controller.model.trace`."""
-
-    def __init__(self, store: TraceStore) -> None:
-        self._store = store
-
-    async def find(self, request: Request) -> Response:
-        """Answer GET /internal/traces?correlation_id=&limit=."""
-        correlation_id = request.query_params.get("correlation_id", "")
-        limit = request.query_params.get("limit", "20")
-        if not 1 <= len(correlation_id) <= 1024:
-            return JSONResponse({"error": "correlation_id: expected 1 to 1024 characters"}, 422)
-        if not re.fullmatch("[0-9]{1,3}", limit) or not 1 <= int(limit) <= 200:
-            return JSONResponse({"error": "limit: expected 1 to 200"}, 422)
-        return await _answered(lambda: self._find(correlation_id, int(limit)))
-
-    async def _find(self, correlation_id: str, limit: int) -> Response:
-        found = await self._store.find(correlation_id=correlation_id, limit=limit)
-        return _json({"traces": [dataclasses.asdict(summary) for summary in found]})
-
-    async def get(self, request: Request) -> Response:
-        """Answer GET /internal/traces/{trace_id}."""
-        trace_id = request.path_params["trace_id"]
-        if not _TRACE_ID.fullmatch(trace_id):
-            return JSONResponse({"error": "trace_id: expected 32 lower-case hex digits"}, 422)
-        return await _answered(lambda: self._get(trace_id))
-
-    async def _get(self, trace_id: str) -> Response:
-        trace = await self._store.get(trace_id)
-        if trace is None:
-            return JSONResponse({"error": "no such trace"}, 404)
-        return _json(dataclasses.asdict(trace))
-
-
-async def _answered(answer: Callable[[], Awaitable[Response]]) -> Response:
-    try:
-        return await answer()
-    except TracesUnavailable as error:
-        return JSONResponse({"error": error.message}, 503)
-
-
-def _json(tree: dict[str, object]) -> Response:
-    return Response(json.dumps(tree, allow_nan=False), media_type=JSON)
 
 
 async def _health(_: Request) -> Response:
