@@ -190,8 +190,8 @@ async def scale(folder: Path, *, services: int) -> Scale:
         for taken in (begun, stepped):
             for number in range(PUSHES):
                 release, share = (f"rel-{number}", 100) if taken is begun else ("rel-0", 500 + number)
+                await asyncio.sleep(GAP_S)  # before the share is there: a stream that wakes takes it along
                 hand.shares = {**hand.shares, leased[0].key: Shares("v2", release, share)}
-                await asyncio.sleep(GAP_S)
                 pushed_s = time.monotonic()
                 spent += await _cpu_while(plane.push())
                 await accepted(plane, within_s=60)
