@@ -22,6 +22,7 @@ INSERT = (
 )
 """The schema of the format travels with the statement, so that a server needs no file of ours."""
 _CODE = re.compile(r"Code: (\d+)")
+_PART = re.compile(r"(/\S*store/[0-9a-f]{3}/[0-9a-f-]{36}/[0-9]+(?:_[0-9]+){3,4})")
 _DISK_FULL = {"243", "28"}
 _TOO_SLOW = {"159", "160"}
 _TOO_LARGE = {"241", "158", "396", "307"}
@@ -84,8 +85,16 @@ def failed(message: str) -> TracesUnavailable | InvalidInput:
             "telemetry.memory_bytes"
         )
     if code in _BROKEN or "broken part" in message.lower():
-        return TracesUnavailable(f"a part of the trace store is corrupt ({_short(message)})")
+        return TracesUnavailable(
+            f"a part of the trace store is corrupt; stop serinus telemetry, move {_part(message)} out of its folder and "
+            f"start it again, the rest is fine ({_short(message)})"
+        )
     return TracesUnavailable(f"the trace store failed ({_short(message)})")
+
+
+def _part(message: str) -> str:
+    found = _PART.search(message)
+    return found[1] if found else "the part"
 
 
 def _short(message: str) -> str:

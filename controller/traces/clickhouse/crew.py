@@ -30,6 +30,7 @@ class Crew:
     Args:
         connect: Makes a connection; called once a thread, by that thread.
         prepare: Brings the tables up to date; called once, before anything else.
+        release: Called once, after the last connection is closed.
         deadline_s: Longest time for one question, waiting for a thread included, seconds.
     """
 
@@ -38,12 +39,16 @@ class Crew:
         connect: Callable[[], Connection],
         *,
         prepare: Callable[[Connection], object],
+        release: Callable[[], None] = lambda: None,
         deadline_s: float,
         readers: int = READERS,
+        retry_s: float = RETRY_S,
     ) -> None:
         self._connect = connect
         self._prepare = prepare
+        self._release = release
         self.deadline_s = deadline_s
+        self._retry_s = retry_s
         self._own = threading.local()
         self._lock = threading.Lock()
         self._connections: list[Connection] = []
@@ -94,6 +99,7 @@ class Crew:
             closing, self._connections = self._connections, []
         for connection in closing:
             await asyncio.to_thread(connection.close)
+        self._release()
 
     async def _run(self, pool: ThreadPoolExecutor, work: Callable[[Connection], Answer]) -> Answer:
         if self._closed:
@@ -103,7 +109,7 @@ class Crew:
 
     def _open_again(self) -> Future[None]:
         failed = self._opening.done() and self._opening.exception() is not None
-        if failed and time.monotonic() - self._opened_at > RETRY_S:
+        if failed and time.monotonic() - self._opened_at >= self._retry_s:
             self._opening, self._opened_at = self._writer.submit(self._open), time.monotonic()
         return self._opening
 

@@ -23,11 +23,10 @@ from controller.model.insight import (
 )
 from controller.model.searching import Page, Range, Search
 from controller.model.trace import Outline, Span, Trace
-from controller.traces.clickhouse import completing, insights, migrations, reading, searching
+from controller.traces.clickhouse import completing, insights, opening, reading, searching
 from controller.traces.clickhouse import retention as retention_
-from controller.traces.clickhouse.connection import Connection
 from controller.traces.clickhouse.crew import Crew
-from controller.traces.clickhouse.embedded import EmbeddedConnection
+from controller.traces.clickhouse.embedded import EmbeddedFolder
 from controller.traces.clickhouse.otlp_format import envelope
 from controller.traces.clickhouse.server import ServerConnection
 from controller.traces.clickhouse.settling import Settling
@@ -67,12 +66,13 @@ class ClickHouseTraces(TraceStore):
         deadline_s: float = DEADLINE_S,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        connect: Callable[[], Connection] = partial(
-            EmbeddedConnection, folder.absolute(), memory_bytes=memory_bytes
+        own = EmbeddedFolder(folder.absolute(), memory_bytes=memory_bytes)
+        self._crew = Crew(
+            partial(ServerConnection, url) if url else own.connect,
+            prepare=opening.prepare,
+            release=own.release,
+            deadline_s=deadline_s,
         )
-        if url:
-            connect = partial(ServerConnection, url)
-        self._crew = Crew(connect, prepare=migrations.migrate, deadline_s=deadline_s)
         self._resources = reading.Resources(self._crew)
         self._settling = Settling(self._crew)
         self._now_ns = now_ns

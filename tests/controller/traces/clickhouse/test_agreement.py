@@ -115,7 +115,9 @@ class Kept:
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     with asyncio.Runner() as runner:
-        store = ClickHouseTraces(tmp_path_factory.mktemp("traces"), now_ns=lambda: NEAR + 7_200_000_000_000)
+        store = ClickHouseTraces(
+            tmp_path_factory.mktemp("traces"), deadline_s=30.0, now_ns=lambda: NEAR + 7_200_000_000_000
+        )
         yield Kept(store, runner)
         runner.run(store.aclose())
 

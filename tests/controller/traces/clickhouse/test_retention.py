@@ -23,7 +23,7 @@ PLENTY = 2**40
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[ClickHouseTraces]:
-    store = ClickHouseTraces(tmp_path / "traces", now_ns=lambda: NOW)
+    store = ClickHouseTraces(tmp_path / "traces", deadline_s=30.0, now_ns=lambda: NOW)
     yield store
     await store.aclose()
 

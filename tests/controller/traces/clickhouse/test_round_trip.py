@@ -28,7 +28,7 @@ class Kept:
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     with asyncio.Runner() as runner:
-        store = ClickHouseTraces(tmp_path_factory.mktemp("traces"))
+        store = ClickHouseTraces(tmp_path_factory.mktemp("traces"), deadline_s=30.0)
         yield Kept(store, runner)
         runner.run(store.aclose())
 
