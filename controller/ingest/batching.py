@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from controller.errors import InvalidInput
+from controller.errors import SerinusError
 
 LINGER_S = 0.1
 """Seconds. An insert of a few spans costs 90 ms of CPU, as much as 5 000 spans do."""
@@ -31,7 +31,8 @@ class Batcher:
     """Gathers bodies and hands them on, one batch at a time.
 
     Args:
-        keep: Keeps a batch; InvalidInput says that one of its bodies is bad and that none was kept.
+        keep: Keeps a batch. An error that cannot be tried again says that one of its bodies is bad, and that none was
+            kept; each is then tried alone.
         linger_s: How long the first body of a batch waits for company, seconds.
         most_items: Spans, records or points of one batch, unless one body has more.
         most_bytes: Bytes of one batch, unless one body has more.
@@ -59,7 +60,7 @@ class Batcher:
 
         Raises:
             TracesUnavailable: It is not kept.
-            InvalidInput: The store takes it for bad.
+            SerinusError: The store takes it for bad.
         """
         one = _Waiting(body, items, asyncio.get_running_loop().create_future())
         self._waiting.append(one)
@@ -109,8 +110,8 @@ class Batcher:
     async def _flush(self, batch: list[_Waiting]) -> None:
         try:
             await self._keep([one.body for one in batch])
-        except InvalidInput as error:
-            if len(batch) == 1:
+        except SerinusError as error:
+            if len(batch) == 1 or error.retryable:
                 _refuse(batch, error)
                 return
             for one in batch:

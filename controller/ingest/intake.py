@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from controller.errors import TracesUnavailable
+from controller.errors import SerinusError, TracesUnavailable
 from controller.ingest.batching import LINGER_S, Batcher
-from controller.ingest.bodies import PROTOBUF
+from controller.ingest.bodies import PROTOBUF, BodyRefused
 from controller.ingest.counts import Metrics
 from controller.ingest.forwarding import Forwarder
 from controller.ingest.otlp import Batch, accept
@@ -22,7 +22,7 @@ from controller.traces.port import TraceStore
 RETRY_AFTER_S = 1
 """What a sender is told when there is no room: whole seconds, as HTTP wants."""
 _SMALL = 256 * 1024
-"""Bodies up to this size are parsed at once (about 1 ms); larger ones on a thread, so that others are answered."""
+"""Bytes. Bodies up to this size are parsed at once (about 1.5 ms: 2.3 us a span of 500 bytes); larger ones on a thread, so that others are answered."""
 
 
 class Overloaded(TracesUnavailable):
@@ -101,12 +101,12 @@ class Intake:
         """Return when what is good of a body is kept.
 
         Raises:
-            BodyRefused: It does not parse.
+            BodyRefused: It does not parse, or the store cannot read it.
             TracesUnavailable: The store cannot take it now; nothing of it is kept.
         """
         batch = await self._accept(body, content_type, signal)
         if batch.body:
-            await self._batchers[signal].add(batch.body, batch.items)
+            await self._keep(signal, batch)
             if self._forwarder is not None:
                 self._forwarder.offer(signal, batch.body)
         items = self.metrics.items
@@ -122,6 +122,14 @@ class Intake:
         """Return when everything that was taken is kept or refused."""
         for batcher in self._batchers.values():
             await batcher.aclose()
+
+    async def _keep(self, signal: Signal, batch: Batch) -> None:
+        try:
+            await self._batchers[signal].add(batch.body, batch.items)
+        except SerinusError as error:
+            if error.retryable:
+                raise
+            raise BodyRefused(error.message, status=400) from error
 
     async def _accept(self, body: bytes, content_type: str, signal: Signal) -> Batch:
         if len(body) <= _SMALL and content_type == PROTOBUF:

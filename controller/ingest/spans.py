@@ -1,10 +1,10 @@
 """Spans that a store can keep: the others are left out, or clipped and marked.
 
 Before it: `otlp`, with a parsed body. After it: the trace store, which trusts that ids have their length and times fit
-into 64 bits. Left out: an id that is missing, zero or of a wrong length; a start at or after 2262-04-11. Clipped: an end
-before the start or too late, times of events that are too late, a parent id of a wrong length, a kind or status that
-OTLP does not know, links without proper ids, too many or too long parts (`clipping`). The first look costs about 1 us
-a span; values are looked at only where the wire form is long.
+into 64 bits. Left out: an id that is missing, zero or of a wrong length; a start at or after 2262-04-11; the starts of
+more than 12 months in one body. Clipped: an end before the start or too late, times of events that are too late, a
+parent id of a wrong length, a kind that OTLP does not know, links without proper ids, too many or too long
+parts (`clipping`). Values are looked at only where the wire form is long.
 """
 
 from __future__ import annotations
@@ -27,8 +27,12 @@ from controller.ingest.outcome import Outcome
 TOO_LATE_NS = 2**63 - 1
 """2262-04-11; a store keeps nanoseconds in 64 bits with a sign."""
 _ZERO_TRACE, _ZERO_SPAN = bytes(16), bytes(8)
-_LAST_KIND, _LAST_STATUS = 5, 2
+_LAST_KIND = 5
 BAD_ID = "trace id or span id is missing, zero or of a wrong length"
+_WINDOW_NS = 30 * 86_400 * 1_000_000_000
+MOST_WINDOWS = 12
+"""Months of one body: a store files spans by time, and each month costs it files of its own."""
+SCATTERED = f"the starts of one body are scattered over more than {MOST_WINDOWS} months"
 BAD_TIME = "the start is in the year 2262 or later; expected nanoseconds since 1970"
 
 
@@ -40,6 +44,7 @@ def clean(message: ExportTraceServiceRequest, outcome: Outcome, *, closely: bool
         outcome: Counts spans.
         closely: Something in it is long on the wire.
     """
+    windows: set[int] = set()
     for group in message.resource_spans:
         if closely:
             clip_holder_in(group.resource, outcome)
@@ -48,7 +53,7 @@ def clean(message: ExportTraceServiceRequest, outcome: Outcome, *, closely: bool
                 clip_holder_in(part.scope, outcome)
             bad = []
             for index, span in enumerate(part.spans):
-                reason = _wrong(span)
+                reason = _wrong(span) or _scattered(span, windows)
                 if reason:
                     bad.append(index)
                     outcome.reject(reason)
@@ -71,6 +76,16 @@ def _wrong(span: Span) -> str:
     return BAD_TIME if span.start_time_unix_nano >= TOO_LATE_NS else ""
 
 
+def _scattered(span: Span, windows: set[int]) -> str:
+    window = span.start_time_unix_nano // _WINDOW_NS
+    if window in windows:
+        return ""
+    if len(windows) >= MOST_WINDOWS:
+        return SCATTERED
+    windows.add(window)
+    return ""
+
+
 def _repaired(span: Span) -> set[str]:
     """Put right what no store could read, and return the names of what was changed."""
     names: set[str] = set()
@@ -88,15 +103,13 @@ def _repaired(span: Span) -> set[str]:
     if not 0 <= span.kind <= _LAST_KIND:
         span.kind = Span.SPAN_KIND_UNSPECIFIED
         names.add("kind")
-    if span.HasField("status") and not 0 <= span.status.code <= _LAST_STATUS:
-        span.status.code = span.status.STATUS_CODE_UNSET
-        names.add("status")
     if span.links:
         _repair_links(span, names)
-    for event in span.events:
-        if event.time_unix_nano > TOO_LATE_NS:
-            event.time_unix_nano = TOO_LATE_NS
-            names.add("events")
+    if span.events:
+        for event in span.events:
+            if event.time_unix_nano > TOO_LATE_NS:
+                event.time_unix_nano = TOO_LATE_NS
+                names.add("events")
     return names
 
 

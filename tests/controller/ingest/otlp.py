@@ -54,9 +54,7 @@ def a_log(**fields: object) -> bytes:
     record = (
         made.resource_logs.add()
         .scope_logs.add()
-        .log_records.add(
-            **{"time_unix_nano": START, "severity_number": 9, **fields}  # type: ignore[arg-type]
-        )
+        .log_records.add(**{"time_unix_nano": START, "severity_number": 9, **fields})
     )
     record.body.string_value = "hello"
     return made.SerializeToString()

@@ -162,11 +162,11 @@ async def test_sender_that_stalls_is_given_up() -> None:
 
 async def test_unknown_method_is_said() -> None:
     """Profiles, say, are not served here."""
+    path = "/opentelemetry.proto.collector.profiles.v1.ProfilesService/Export"
     async with served(MemoryTraces()) as channel:
+        export: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await channel.unary_unary("/opentelemetry.proto.collector.profiles.v1.ProfilesService/Export")(
-                b""
-            )
+            await export(b"")
 
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
