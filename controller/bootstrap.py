@@ -8,11 +8,13 @@ router composes itself in `controller.routing.process`, because it must start wi
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from controller.errors import SerinusError
 from controller.judging.alarms import Alarms
 from controller.judging.clock import SystemClock
 from controller.judging.looking import Eye
@@ -21,13 +23,14 @@ from controller.judging.recording import LookFiles
 from controller.judging.renewals import Renewals
 from controller.observability import logger
 from controller.registry import load
+from controller.traces.port import Retention
 
 if TYPE_CHECKING:
     from controller.metrics.port import MetricSource
     from controller.notify.port import Notifier
     from controller.routing.port import LeaseKeeper
     from controller.runner.port import ReleaseRunner
-    from controller.settings import Settings
+    from controller.settings import Settings, Telemetry
     from controller.store.port import Store
     from controller.traces.port import TraceStore
     from controller.workloads.port import Workloads
@@ -146,12 +149,40 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
 
 @asynccontextmanager
 async def open_traces(settings: Settings) -> AsyncIterator[TraceStore]:
-    """Open the trace store of the telemetry process."""
-    store = cast("TraceStore", load("traces", settings.telemetry.store)(settings.telemetry.keep_bytes))
+    """Open the trace store of the telemetry process and prune it while it is open. It may still be opening itself."""
+    store = _trace_store(settings)
+    pruning = asyncio.create_task(_prune_for_ever(store, settings.telemetry), name="pruning")
     try:
         yield store
     finally:
+        await _stop(pruning)
         await store.aclose()
+
+
+def _trace_store(settings: Settings) -> TraceStore:
+    """Make the store that the settings name; one of another package gets the settings of telemetry."""
+    chosen, adapter = settings.telemetry, load("traces", settings.telemetry.store)
+    match chosen.store:
+        case "memory":
+            made = adapter(chosen.keep_bytes)
+        case "clickhouse":
+            url = chosen.clickhouse_url.get_secret_value() if chosen.clickhouse_url else ""
+            made = adapter(settings.traces_dir, url=url, memory_bytes=chosen.memory_bytes)
+        case _:
+            made = adapter(chosen)
+    return cast("TraceStore", made)
+
+
+async def _prune_for_ever(store: TraceStore, chosen: Telemetry) -> None:
+    """Prune each ten minutes or so; a store that does not answer is asked again the next time."""
+    retention = Retention(chosen.keep_s, chosen.keep_disk_bytes, chosen.keep_telling_s)
+    while True:
+        await asyncio.sleep(chosen.prune_every_s)
+        try:
+            if dropped := await store.prune(retention, time.time_ns()):
+                log.info("spans_pruned", spans=dropped)
+        except SerinusError as error:
+            log.warning("spans_not_pruned", reason=error.message)
 
 
 async def _renew_for_ever(renewals: Renewals) -> None:

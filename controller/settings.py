@@ -89,7 +89,7 @@ class Envoy(Group):
 
 
 class Telemetry(Group):
-    """The OTLP receiver."""
+    """The OTLP receiver and its trace store."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=4318, ge=1, le=65_535)
@@ -100,7 +100,22 @@ class Telemetry(Group):
     """After gunzip."""
     keep_bytes: int = 64 * 1024 * 1024
     """How many bytes of raw bodies the memory store keeps before it drops the oldest."""
-    store: str = "memory"
+    store: str = "clickhouse"
+    """clickhouse keeps spans on disk (chDB in this process, or a server by `clickhouse_url`); memory forgets them."""
+    folder: Path | None = None
+    """Of the embedded store; belongs to one process. Default `<state_dir>/traces`."""
+    clickhouse_url: SecretStr | None = None
+    """`http(s)://user:password@host:8123/?database=serinus` instead of the embedded store; the database must exist."""
+    memory_bytes: int = Field(default=1024**3, ge=512 * 1024**2)
+    """Most memory of the embedded engine, its caches included. 1 GiB: a batch of 50 000 spans takes half of it."""
+    keep_s: float = Field(default=7 * 86_400, gt=0)
+    """Age of spans, seconds; they go in partitions of six hours."""
+    keep_telling_s: float = Field(default=30 * 86_400, gt=0)
+    """Age of traces with an error, a canary's span, or among the slowest 1 %, seconds."""
+    keep_disk_bytes: int = Field(default=10 * 1024**3, ge=64 * 1024**2)
+    """When the spans on disk are larger, the oldest go. 10 GiB: 200 million spans of 12 attributes."""
+    prune_every_s: float = Field(default=600, gt=0)
+    """How often the store is pruned, seconds."""
     forward_url: str | None = None
     """Base address of another OTLP/HTTP collector that gets everything that was kept, such as
     `https://collector.example`; None forwards nothing."""
@@ -223,6 +238,11 @@ class Settings(Group):
     def looks_dir(self) -> Path:
         """The judged looks of each release, as JSON lines."""
         return self.state_dir / "looks"
+
+    @property
+    def traces_dir(self) -> Path:
+        """The folder of the embedded trace store."""
+        return self.telemetry.folder or self.state_dir / "traces"
 
     @property
     def token_file(self) -> Path:

@@ -11,8 +11,8 @@ Before it: the `where` of a search. After it: `fits` in memory, or SQL of a stor
     value      = word, number, true, false, or text in double quotes
 
 Without a scope, the span's attributes are looked at first and the resource's after them. Numbers compare as numbers
-with numbers (and with text that is a number); `=~` is an RE2-like expression that must fit a part of the value. A
-comparison with an attribute that is absent is false, `!=` and `!~` too: say `not` to take those in.
+with numbers (and with text that is a number); `=~` is a regular expression (`model.expression`) that must fit a part of
+the value. A comparison with an attribute that is absent is false, `!=` and `!~` too: say `not` to take those in.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
+from math import isfinite
 from typing import TypeAlias
 
 from controller.errors import InvalidInput
+from controller.model.automaton import has_match
+from controller.model.expression import read
 from controller.model.trace import Attributes, Value
 
 LONGEST = 2_000
@@ -90,6 +94,8 @@ def parse(where: str) -> Condition:
     """
     if len(where) > LONGEST:
         raise InvalidInput(f"expected at most {LONGEST} characters", field="where")
+    if any("\ud800" <= sign <= "\udfff" for sign in where):
+        raise InvalidInput("halves of surrogate pairs are no text", field="where")
     return _Parser(tuple(_tokens(where))).whole()
 
 
@@ -110,12 +116,25 @@ def fits(condition: Condition, span: Attributes, resource: Attributes) -> bool:
 
 
 def plain(value: Value) -> str:
-    """Say a value as text, as comparisons see it: true and false in small letters, a whole float without its point."""
+    """Say a value as text, as comparisons see it: true and false in small letters, numbers as JavaScript writes them."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
+    if isinstance(value, float):
+        return _float(value)
     return "" if value is None else str(value)
+
+
+def _float(value: float) -> str:
+    """Write the fewest digits that mean the number, plain from 1e-6 to 1e21; -0 keeps its sign."""
+    if not isfinite(value):
+        return str(value)
+    shortest = Decimal(repr(value)).normalize()
+    sign, digits, exponent = shortest.as_tuple()
+    place = len(digits) + int(exponent)
+    if -6 < place <= 21:
+        return f"{shortest:f}"
+    rest = "".join(map(str, digits[1:]))
+    return f"{'-' * sign}{digits[0]}{'.' * bool(rest)}{rest}e{place - 1}"
 
 
 def _look_up(scope: str, key: str, span: Attributes, resource: Attributes) -> tuple[bool, Value]:
@@ -130,7 +149,7 @@ def _compares(found: Value, operator: str, wanted: Literal) -> bool:
     if isinstance(found, list | dict | bytes) or found is None:
         return False
     if operator in ("=~", "!~"):
-        return bool(re.search(str(wanted), plain(found))) == (operator == "=~")
+        return has_match(str(wanted), plain(found)) == (operator == "=~")
     if isinstance(wanted, int | float) and not isinstance(wanted, bool):
         number = _number(found)
         return number is not None and _orders(number, operator, float(wanted))
@@ -279,10 +298,7 @@ def _unquoted(token: _Token) -> str:
 
 def _expression(value: Literal) -> str:
     text = plain(value)
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise InvalidInput(f"after =~ or !~: not a regular expression ({error})", field="where") from error
+    read(text)
     return text
 
 

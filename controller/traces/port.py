@@ -85,6 +85,7 @@ class TraceStore(ABC):
 
         Raises:
             TracesUnavailable: The store cannot take them now; nothing of the batch was kept.
+            InvalidInput: One of them is no OTLP after all; nothing of the batch was kept.
         """
 
     async def ingest_other(self, signal: Signal, bodies: Sequence[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Threads in front of the engine: one writes, a few read, each with a connection of its own.
+"""Threads in front of the engine: one writes, a few read, one tidies up, each with a connection of its own.
 
 Before it: the questions of `store`. After it: a `Connection` a thread. The engine lets go of Python's lock while it
 works, so the event loop goes on. Opening happens in the background, begins at once, and is tried again after a failure:
@@ -49,6 +49,7 @@ class Crew:
         self._connections: list[Connection] = []
         self._writer = ThreadPoolExecutor(1, "traces-writer")
         self._readers = ThreadPoolExecutor(readers, "traces-reader")
+        self._tidier = ThreadPoolExecutor(1, "traces-tidier")
         self._closed = False
         self._opening = self._writer.submit(self._open)
         self._opened_at = time.monotonic()
@@ -80,10 +81,14 @@ class Crew:
         """Do something on the writer's connection, after whatever it is doing now. Not cut off by a deadline."""
         return await self._run(self._writer, work)
 
+    async def tidy(self, work: Callable[[Connection], Answer]) -> Answer:
+        """Do something long that nobody waits for, beside reading and writing."""
+        return await self._run(self._tidier, work)
+
     async def aclose(self) -> None:
         """Let work under way end, then close the connections. Idempotent."""
         self._closed = True
-        for pool in (self._readers, self._writer):
+        for pool in (self._readers, self._tidier, self._writer):
             await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
         with self._lock:
             closing, self._connections = self._connections, []

@@ -1,8 +1,8 @@
 """Steps from one form of the tables to the next; each runs once, in order, and keeps what is there.
 
-Before it: `crew`, when the store opens. After it: the tables of `schema`, `logs` and `metrics`. A statement may run twice (a crash between
-it and its record), so each says IF NOT EXISTS or its like. A changed sort key is a new table (`spans_v2`) that is filled
-from the old one.
+Before it: `crew`, when the store opens. After it: the tables of `schema`, `logs` and `metrics`. A statement may run
+twice (a crash between it and its record), so each says IF NOT EXISTS or its like. A changed sort key is a new table
+(`spans_v2`) that is filled from the old one.
 """
 
 from __future__ import annotations

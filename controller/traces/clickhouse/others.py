@@ -10,7 +10,7 @@ from __future__ import annotations
 from controller.traces.clickhouse.literal import quoted
 from controller.traces.clickhouse.otlp_format import PROTO
 
-KEEP_DAYS = 3
+KEEP_DAYS = 7
 COMMON = PROTO[PROTO.index("message Value {") : PROTO.index("message ScopeSpans {")]
 """Value, KeyValue, Resource and Scope, as spans have them."""
 KEPT = f"""ENGINE = MergeTree PARTITION BY toDate(received) ORDER BY {{order}}
