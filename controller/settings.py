@@ -86,6 +86,8 @@ class Envoy(Group):
     added; one that is silent makes the evidence stale, so take out what is gone for good."""
     access_log: Path | None = None
     """JSON lines of canary and failed requests; default `<state_dir>/envoy/access.jsonl`."""
+    traces: bool = False
+    """The edge sends spans of its own to `telemetry.grpc_port` on loopback; `serinus up` turns it on."""
 
 
 class Telemetry(Group):

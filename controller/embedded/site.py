@@ -103,7 +103,9 @@ def _with_ports(settings: Settings, ports: Ports) -> Settings:
     return settings.model_copy(
         update={
             "api": settings.api.model_copy(update={"port": ports.take("api", settings.api.port)}),
-            "envoy": settings.envoy.model_copy(update={"port": ports.take("envoy", settings.envoy.port)}),
+            "envoy": settings.envoy.model_copy(
+                update={"port": ports.take("envoy", settings.envoy.port), "traces": True}
+            ),
             "telemetry": settings.telemetry.model_copy(
                 update={
                     "port": ports.take("telemetry", settings.telemetry.port),

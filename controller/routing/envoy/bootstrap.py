@@ -27,6 +27,9 @@ from controller.routing.envoy.access_log import access_log
 from controller.routing.envoy.boot import FETCH_WITHIN
 from controller.routing.envoy.identity import cookie_filter
 from controller.routing.envoy.resources import DRAW_HEADER, LAYER, ROUTE_TABLE
+from controller.routing.envoy.tracing import RUNTIME as TRACING_RUNTIME
+from controller.routing.envoy.tracing import clusters as tracing_clusters
+from controller.routing.envoy.tracing import tracing
 
 Json = dict[str, Any]
 
@@ -116,6 +119,7 @@ class EnvoyOptions:
         listen_host: Where users come in.
         node_id: Names this Envoy to the router.
         trusted: Ranges of addresses whose callers may use previews, as in 10.0.0.0/8.
+        collector: IP address and port of OTLP/gRPC for the edge's own spans; None makes none.
     """
 
     listen_port: int
@@ -126,6 +130,7 @@ class EnvoyOptions:
     listen_host: str = "127.0.0.1"
     node_id: str = "edge"
     trusted: tuple[str, ...] = LOOPBACK
+    collector: tuple[str, int] | None = None
 
 
 def envoy_bootstrap(options: EnvoyOptions, *, clusters: Sequence[Json] = ()) -> Json:
@@ -148,7 +153,13 @@ def envoy_bootstrap(options: EnvoyOptions, *, clusters: Sequence[Json] = ()) -> 
         },
         "layered_runtime": {
             "layers": [
-                {"name": "limits", "static_layer": {"re2.max_program_size.error_level": LONGEST_EXPRESSION}},
+                {
+                    "name": "limits",
+                    "static_layer": {
+                        "re2.max_program_size.error_level": LONGEST_EXPRESSION,
+                        **(TRACING_RUNTIME if options.collector else {}),
+                    },
+                },
                 {
                     "name": LAYER,
                     "rtds_layer": {"name": LAYER, "rtds_config": _ads(initial_fetch_timeout=FETCH_WITHIN)},
@@ -161,7 +172,11 @@ def envoy_bootstrap(options: EnvoyOptions, *, clusters: Sequence[Json] = ()) -> 
             "cds_config": _ads(initial_fetch_timeout=FETCH_WITHIN),
         },
         "static_resources": {
-            "clusters": [_router_cluster(options.xds_socket), *clusters],
+            "clusters": [
+                _router_cluster(options.xds_socket),
+                *tracing_clusters(options.collector),
+                *clusters,
+            ],
             "listeners": [_listener(options)],
         },
     }
@@ -290,6 +305,7 @@ def _connection_manager(options: EnvoyOptions) -> Json:
             },
         ],
         "access_log": [access_log(options.access_log)],
+        **({"tracing": tracing()} if options.collector else {}),
     }
 
 

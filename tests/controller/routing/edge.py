@@ -135,6 +135,7 @@ class Edge:
     node_id: str = "edge-1"
     router: Path | None = None
     has_default_limits: bool = False
+    collector: tuple[str, int] | None = None
 
     @property
     def xds(self) -> Path:
@@ -163,6 +164,7 @@ class Edge:
                 access_log=self.access_log,
                 routes=self.folder / "state" / "envoy" / "routes.json",
                 trusted=self.trusted,
+                collector=self.collector,
             )
         )
 
