@@ -36,7 +36,8 @@ from services.edge import UNSEEN, Edge, Log, Requests, Watch
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 """FastAPI's own telemetry off: there is exactly one server span, made by the instrumentation here."""
 
-_EXPORT_TIMEOUT_S = 1.0
+_EXPORT_TIMEOUT_S = 5.0
+"""A receiver answers after the commit, which takes seconds on a machine with much to do; what is given up is lost."""
 _SHUTDOWN_S = 1.5
 
 

@@ -103,9 +103,14 @@ def _with_ports(settings: Settings, ports: Ports) -> Settings:
     return settings.model_copy(
         update={
             "api": settings.api.model_copy(update={"port": ports.take("api", settings.api.port)}),
-            "envoy": settings.envoy.model_copy(update={"port": ports.take("envoy", settings.envoy.port)}),
+            "envoy": settings.envoy.model_copy(
+                update={"port": ports.take("envoy", settings.envoy.port), "traces": True}
+            ),
             "telemetry": settings.telemetry.model_copy(
-                update={"port": ports.take("telemetry", settings.telemetry.port)}
+                update={
+                    "port": ports.take("telemetry", settings.telemetry.port),
+                    "grpc_port": ports.take("telemetry-grpc", settings.telemetry.grpc_port),
+                }
             ),
             "router": settings.router.model_copy(
                 update={"metrics_port": ports.take("router-metrics", settings.router.metrics_port)}

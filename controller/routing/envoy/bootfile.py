@@ -134,6 +134,7 @@ def boot_files(settings: Settings) -> BootFiles:
             admin_socket=settings.admin_socket.absolute(),
             access_log=settings.access_log.absolute(),
             routes=(settings.state_dir / "envoy" / "routes.json").absolute(),
+            collector=_collector(settings),
         )
     )
 
@@ -144,6 +145,14 @@ def _filled(content: Json, parts: Sequence[str]) -> str:
     if not parts:
         return before.rstrip().removesuffix(",") + after
     return before + ",\n".join(parts) + after
+
+
+def _collector(settings: Settings) -> tuple[str, int] | None:
+    """Return where the edge's spans go; Envoy's static clusters take no names, and ours is always loopback."""
+    port = settings.telemetry.grpc_port
+    if not settings.envoy.traces or port is None:
+        return None
+    return "::1" if settings.telemetry.host == "::1" else "127.0.0.1", port
 
 
 def _replace(path: Path, text: str) -> None:

@@ -29,6 +29,9 @@ from controller.routing.envoy.boot import FETCH_WITHIN
 from controller.routing.envoy.faults import fault_filters
 from controller.routing.envoy.identity import cookie_filter
 from controller.routing.envoy.resources import DRAW_HEADER, LAYER, ROUTE_TABLE
+from controller.routing.envoy.tracing import RUNTIME as TRACING_RUNTIME
+from controller.routing.envoy.tracing import clusters as tracing_clusters
+from controller.routing.envoy.tracing import tracing
 from controller.routing.envoy.uplink import Uplink, ads_stream, router_cluster
 
 Json = dict[str, Any]
@@ -121,6 +124,7 @@ class EnvoyOptions:
         node_id: Names this Envoy to the router.
         trusted: Ranges of addresses whose callers may use previews and ask for faults, as in 10.0.0.0/8.
         uplink: How it reaches a router on another host; None takes the socket.
+        collector: IP address and port of OTLP/gRPC for the edge's own spans; None makes none.
     """
 
     listen_port: int
@@ -132,6 +136,7 @@ class EnvoyOptions:
     node_id: str = "edge"
     trusted: tuple[str, ...] = LOOPBACK
     uplink: Uplink | None = None
+    collector: tuple[str, int] | None = None
 
 
 def envoy_bootstrap(options: EnvoyOptions, *, clusters: Sequence[Json] = ()) -> Json:
@@ -154,7 +159,13 @@ def envoy_bootstrap(options: EnvoyOptions, *, clusters: Sequence[Json] = ()) -> 
         },
         "layered_runtime": {
             "layers": [
-                {"name": "limits", "static_layer": {"re2.max_program_size.error_level": LONGEST_EXPRESSION}},
+                {
+                    "name": "limits",
+                    "static_layer": {
+                        "re2.max_program_size.error_level": LONGEST_EXPRESSION,
+                        **(TRACING_RUNTIME if options.collector else {}),
+                    },
+                },
                 {
                     "name": LAYER,
                     "rtds_layer": {"name": LAYER, "rtds_config": _ads(initial_fetch_timeout=FETCH_WITHIN)},
@@ -167,7 +178,11 @@ def envoy_bootstrap(options: EnvoyOptions, *, clusters: Sequence[Json] = ()) -> 
             "cds_config": _ads(initial_fetch_timeout=FETCH_WITHIN),
         },
         "static_resources": {
-            "clusters": [router_cluster(options.xds_socket, options.uplink), *clusters],
+            "clusters": [
+                router_cluster(options.xds_socket, options.uplink),
+                *tracing_clusters(options.collector),
+                *clusters,
+            ],
             "listeners": [_listener(options)],
         },
     }
@@ -261,6 +276,7 @@ def _connection_manager(options: EnvoyOptions) -> Json:
             },
         ],
         "access_log": [access_log(options.access_log)],
+        **({"tracing": tracing()} if options.collector else {}),
     }
 
 

@@ -79,14 +79,14 @@ class EmbeddedConnection(Connection):
         except RuntimeError as error:
             raise failed(str(error)) from error
 
-    def insert(self, payload: bytes) -> None:
+    def insert(self, payload: bytes, into: str = INSERT) -> None:
         """Commit a batch, read from a file in memory.
 
         Not by chDB's `send_insert`: it says nothing when a view behind the table fails, on a full disk for one.
         """
         with _in_memory(payload) as path:
             self.fetch(
-                f"{INSERT.replace(' SETTINGS', f' FROM INFILE {quoted(path)} SETTINGS', 1)} FORMAT ProtobufList"
+                f"{into.replace(' SETTINGS', f' FROM INFILE {quoted(path)} SETTINGS', 1)} FORMAT ProtobufList"
             )
 
     def close(self) -> None:

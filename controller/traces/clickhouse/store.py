@@ -22,8 +22,9 @@ from controller.model.insight import (
     VersionDifference,
 )
 from controller.model.searching import Page, Range, Search
+from controller.model.telemetry import Signal
 from controller.model.trace import Outline, Span, Trace
-from controller.traces.clickhouse import completing, insights, opening, reading, searching
+from controller.traces.clickhouse import completing, insights, logs, metrics, opening, reading, searching
 from controller.traces.clickhouse import retention as retention_
 from controller.traces.clickhouse.crew import Crew
 from controller.traces.clickhouse.embedded import EmbeddedFolder
@@ -44,6 +45,8 @@ from controller.traces.selecting import is_trace_id
 MEMORY_BYTES = 1024 * 1024 * 1024
 DEADLINE_S = 4.0
 """Of one question; less than `remote` waits for an answer, so that the reason arrives."""
+
+OTHERS = {Signal.LOGS: logs.INSERT, Signal.METRICS: metrics.INSERT}
 
 
 class ClickHouseTraces(TraceStore):
@@ -83,6 +86,11 @@ class ClickHouseTraces(TraceStore):
         payload = envelope(bodies)
         await self._crew.write(lambda connection: connection.insert(payload))
         self._settling.nudge()
+
+    async def ingest_other(self, signal: Signal, bodies: Sequence[bytes]) -> None:
+        """Keep bodies of logs or metrics for `others.KEEP_DAYS`; returns after the commit."""
+        payload = envelope(bodies)
+        await self._crew.write(lambda connection: connection.insert(payload, OTHERS[signal]))
 
     async def search(self, search: Search, page: Page = FIRST_PAGE) -> TracePage:
         """Return the newest traces with a span that fits."""

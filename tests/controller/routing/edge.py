@@ -141,6 +141,7 @@ class Edge:
     has_default_limits: bool = False
     has_admin_layer: bool = False
     uplink: Uplink | None = None
+    collector: tuple[str, int] | None = None
 
     @property
     def xds(self) -> Path:
@@ -170,6 +171,7 @@ class Edge:
                 routes=self.folder / "state" / "envoy" / "routes.json",
                 trusted=self.trusted,
                 uplink=self.uplink,
+                collector=self.collector,
             )
         )
 
