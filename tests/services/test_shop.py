@@ -16,6 +16,7 @@ import pytest
 import structlog
 
 from controller.ingest.app import create_app
+from controller.model.searching import Search
 from controller.model.trace import Span
 from controller.traces.memory import MemoryTraces
 from services.catalog.app import create as create_catalog
@@ -53,8 +54,8 @@ class Shop:
 
     async def spans(self, correlation_id: str) -> list[Span]:
         """All spans of an id, once the services have been stopped."""
-        found = await self.traces.find(correlation_id=correlation_id)
-        traces = [await self.traces.get(summary.trace_id) for summary in found]
+        found = await self.traces.search(Search(correlation_id=correlation_id))
+        traces = [await self.traces.get(summary.trace_id) for summary in found.traces]
         return [span for trace in traces if trace is not None for span in trace.spans]
 
 
@@ -158,7 +159,7 @@ async def test_crashing_handler_is_answered_and_logged_with_its_id(serving: Serv
 
         async with serving(app) as url, httpx.AsyncClient(base_url=url, trust_env=False) as http:
             answer = await http.get("/bug", headers={"X-Correlation-ID": "cid-bug"})
-    (summary,) = await traces.find(correlation_id="cid-bug")
+    (summary,) = (await traces.search(Search(correlation_id="cid-bug"))).traces
     trace = await traces.get(summary.trace_id)
 
     assert (answer.status_code, answer.headers["x-correlation-id"]) == (500, "cid-bug")
