@@ -25,6 +25,7 @@ from controller import observability
 from controller.errors import TracesUnavailable
 from controller.ingest.answers import Answers
 from controller.ingest.otlp import JSON, PROTOBUF, Batch, BodyRefused, Unpacker, accept
+from controller.ingest.series import TraceSeries
 from controller.traces.memory import MemoryTraces
 from controller.traces.port import TraceStore
 
@@ -57,7 +58,7 @@ def create_app(
         Route("/v1/traces", receiver.traces, methods=["POST"]),
         Route("/internal/traces/{question}", answers.answer, methods=["POST"]),
         Route("/health", _health, methods=["GET"]),
-        Route("/metrics", receiver.metrics.show, methods=["GET"]),
+        Route("/metrics", TraceSeries(store).beside(receiver.metrics.show), methods=["GET"]),
     ]
     return HostGuard(Starlette(routes=routes), hosts=hosts)
 
