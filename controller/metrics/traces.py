@@ -10,7 +10,7 @@ so that this folder knows neither traces nor routing. What it can tell, and what
 * Spans arrive when a request is over and its SDK has sent it: about 2 s late here, 5 s with OpenTelemetry's defaults.
 * No span of either version for `STALE_AFTER_S` is a source that is stale: a quiet service and a broken exporter look
   the same from here, and what nobody saw must not promote. So is one that misses spans of one version more than of the
-  other, by the edge's counts (`coverage`).
+  other, by the edge's counts (`coverage`), and one that saw only the first 10 s of a canary, and no failure.
 * Counts are those of the running hour, by when a span started; its hour is the generation. So every worker reads the same,
   and one that starts anew misses nothing. Spans of the hour before that arrive after it are lost.
 * Repeats of a caller are requests of their own: the store counts spans, not correlation IDs.
@@ -105,7 +105,7 @@ class TracesSource(MetricSource):
                 reading, edge = await asyncio.gather(self._read(target.name), self._edge(target.key))
         except (Unavailable, NotFound, InvalidInput, TimeoutError) as error:
             raise _unreadable(target.key, error) from error
-        return reading if edge is None else self._beside(target.key, reading, edge)
+        return reading if edge is None else self._beside(target, reading, edge)
 
     async def history(self, target: Target, version: str, window_s: float) -> History:
         """Return what a version served in the newest minutes, at most an hour."""
@@ -137,22 +137,26 @@ class TracesSource(MetricSource):
         """Latencies, and counts that may miss spans."""
         return CAPABILITIES
 
-    def _beside(self, target: TargetKey, reading: Reading, edge: Reading) -> Reading:
+    def _beside(self, target: Target, reading: Reading, edge: Reading) -> Reading:
         """Return the reading with what only the edge knows; stale when spans of a version are missing."""
         if edge.source is SourceState.DOWN:
-            raise SourceUnavailable(f"the edge cannot say what is in flight at {target}: is Envoy running?")
+            raise SourceUnavailable(
+                f"the edge cannot say what is in flight at {target.key}: is Envoy running?"
+            )
         arms = {
             version: replace(reading.arms.get(version, _EMPTY), in_flight=arm.in_flight, ready=arm.ready)
             for version in {**edge.arms, **reading.arms}
             for arm in (edge.arms.get(version, Arm()),)
         }
-        coverage = self._coverage.setdefault(target, Coverage())
+        coverage = self._coverage.setdefault(target.key, Coverage())
         if edge.source is SourceState.OK:
             coverage.add(self._now_ns() / SECOND_NS, _totals(edge), _totals(reading))
         missing = coverage.missing()
         if missing and reading.source is SourceState.OK:
-            log.warning("spans_missing", target=target, versions=missing)
-        return replace(reading, arms=arms, source=SourceState.STALE if missing else reading.source)
+            log.warning("spans_missing", target=target.key, versions=missing)
+        # Failures that were seen are told at once; only what looks well has to wait until it is known to be whole.
+        is_new = any(not arms[one].failed for one in coverage.unknown() if one != target.stable)
+        return replace(reading, arms=arms, source=SourceState.STALE if missing or is_new else reading.source)
 
     async def _read(self, name: str) -> Reading:
         now_ns = self._now_ns()
