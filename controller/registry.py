@@ -28,6 +28,7 @@ ADAPTERS: dict[str, dict[str, str]] = {
         "traces": "controller.metrics.traces:TracesSource",
     },
     "traces": {
+        "clickhouse": "controller.traces.clickhouse.store:ClickHouseTraces",
         "memory": "controller.traces.memory:MemoryTraces",
         "remote": "controller.traces.remote:RemoteTraces",
     },

@@ -11,8 +11,8 @@ Before it: the `where` of a search. After it: `fits` in memory, or SQL of a stor
     value      = word, number, true, false, or text in double quotes
 
 Without a scope, the span's attributes are looked at first and the resource's after them. Numbers compare as numbers
-with numbers (and with text that is a number); `=~` is an RE2-like expression that must fit a part of the value. A
-comparison with an attribute that is absent is false, `!=` and `!~` too: say `not` to take those in.
+with numbers (and with text that is a number); `=~` is a regular expression (`model.expression`) that must fit a part of
+the value. A comparison with an attribute that is absent is false, `!=` and `!~` too: say `not` to take those in.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from controller.errors import InvalidInput
+from controller.model.automaton import has_match
+from controller.model.expression import read
 from controller.model.trace import Attributes, Value
 
 LONGEST = 2_000
@@ -130,7 +132,7 @@ def _compares(found: Value, operator: str, wanted: Literal) -> bool:
     if isinstance(found, list | dict | bytes) or found is None:
         return False
     if operator in ("=~", "!~"):
-        return bool(re.search(str(wanted), plain(found))) == (operator == "=~")
+        return has_match(str(wanted), plain(found)) == (operator == "=~")
     if isinstance(wanted, int | float) and not isinstance(wanted, bool):
         number = _number(found)
         return number is not None and _orders(number, operator, float(wanted))
@@ -279,10 +281,7 @@ def _unquoted(token: _Token) -> str:
 
 def _expression(value: Literal) -> str:
     text = plain(value)
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise InvalidInput(f"after =~ or !~: not a regular expression ({error})", field="where") from error
+    read(text)
     return text
 
 
