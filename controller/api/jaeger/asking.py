@@ -138,6 +138,23 @@ def dependencies(parameters: Parameters, now_ns: int) -> Range:
     return _range(max(0, until_ns - back_ns), until_ns, 10**6, ("lookback", "endTs"))
 
 
+def dependencies_v3(parameters: Parameters) -> Range:
+    """Read the time of a dependency graph of v3, whose both ends must be there.
+
+    Raises:
+        InvalidInput: One of them is missing, cannot be read, or they come in the wrong order.
+    """
+    ends = []
+    for names in (("startTime", "start_time"), ("endTime", "end_time")):
+        name, value = parameters.one(*names)
+        if (at_ns := _moment(name, value)) is None:
+            raise InvalidInput("expected a moment such as 2026-01-31T09:30:00Z", field=names[0])
+        ends.append(at_ns)
+    if ends[1] <= ends[0]:
+        raise InvalidInput("expected a moment after startTime", field="endTime")
+    return _range(ends[0], ends[1], 1, ("startTime", "endTime"))
+
+
 def trace_id(given: str) -> str:
     """Read a trace id: 1 to 32 hex digits, filled up with zeros on the left as Jaeger does.
 

@@ -56,6 +56,7 @@ class JaegerRoutes:
             ("/v3/traces", self.find_v3, _error_v3),
             ("/v3/traces/{trace_id}", self.get_v3, _error_v3),
             ("/v3/trace-summaries", self.summaries_v3, _error_v3),
+            ("/v3/dependencies", self.dependencies_v3, _error_v3),
             ("/services", self.services, _error_v1),
             ("/services/{service:path}/operations", self.operation_names, _error_v1),
             ("/operations", self.operations, _error_v1),
@@ -144,6 +145,11 @@ class JaegerRoutes:
 
         shown = await _side_by_side(found, outline)
         return lambda: {"summaries": [v3.summary(one, spans) for one, spans in shown]}
+
+    async def dependencies_v3(self, request: Request) -> Callable[[], Any]:
+        """Who called whom in a stretch of time."""
+        found = await self._traces.service_map(asking.dependencies_v3(_parameters(request)))
+        return lambda: {"dependencies": v3.dependencies(found.edges)}
 
     async def _services(self) -> list[str]:
         return sorted({row.service for row in await self._traces.services() if row.service})

@@ -13,6 +13,8 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from controller.api.jaeger import v1
+from controller.model.insight import Edge
 from controller.model.trace import Outline, Span, TraceSummary
 from controller.traces import decoding
 
@@ -60,6 +62,11 @@ def summary(found: TraceSummary, outline: Outline | None) -> dict[str, Any]:
             for name, (total, failed) in sorted(services.items())
         ],
     }
+
+
+def dependencies(edges: Iterable[Edge]) -> list[dict[str, Any]]:
+    """Return who called whom how often, all versions together; large numbers are text in protobuf's JSON."""
+    return [{**one, "callCount": str(one["callCount"]), "source": "traces"} for one in v1.dependencies(edges)]
 
 
 def error(code: int, message: str) -> dict[str, Any]:

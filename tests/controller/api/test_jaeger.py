@@ -7,20 +7,17 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from controller.api.jaeger import routes
-from controller.api.jaeger.asking import Parameters, search_v1
-from controller.errors import InvalidInput, TracesUnavailable
+from controller.errors import TracesUnavailable
 from controller.model.insight import TracePage
 from controller.model.searching import Page, Search
 from controller.model.trace import Resource, Scope, Span, SpanEvent, SpanLink, Trace
 from controller.traces import decoding
 from controller.traces.memory import MemoryTraces
 from controller.traces.port import FIRST_PAGE
-from controller.traces.selecting import fits
-from tests.controller.releases.world import World, a_world
+from tests.controller.api.jaeger_client import speak_to
+from tests.controller.releases.world import a_world
 
 AT_NS = 1_790_000_000_000_001_234
 AT_US = AT_NS // 1_000
@@ -83,17 +80,11 @@ class SlowTraces(MemoryTraces):
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
-    """A controller whose store has two traces."""
-    async with a_world() as made:
-        await made.traces.ingest([decoding.encode([ROOT, CALL]), decoding.encode([SERVED, APART])])
-        yield made
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with the token."""
-    async with world.client() as made:
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    """The routes alone, over a store with two traces."""
+    store = MemoryTraces()
+    await store.ingest([decoding.encode([ROOT, CALL]), decoding.encode([SERVED, APART])])
+    async with speak_to(store) as made:
         yield made
 
 
@@ -268,6 +259,12 @@ async def test_services_operations_and_dependencies(client: httpx.AsyncClient) -
     assert operations == {"operations": [{"name": "GET /price", "spanKind": "server"}]}
     assert graph["data"] == [{"parent": "storefront", "child": "catalog", "callCount": 1}]
     assert early["data"] == []
+    times = "start_time=2026-09-21T00:00:00Z&endTime=2026-09-22T00:00:00Z"
+    third_graph = (await client.get(f"/jaeger/api/v3/dependencies?{times}")).json()
+    assert third_graph["dependencies"] == [
+        {"parent": "storefront", "child": "catalog", "callCount": "1", "source": "traces"}
+    ]
+    assert (await client.get("/jaeger/api/v3/dependencies?" + times[:31])).status_code == 400
     assert (await client.get("/jaeger/api/dependencies", params={"lookback": "x"})).status_code == 400
     assert (await client.get("/jaeger/api/operations")).status_code == 400
 
@@ -346,18 +343,17 @@ async def test_a_bad_parameter_of_v3_is_400(client: httpx.AsyncClient, asked: st
         assert answer.json()["error"]["message"].startswith("query.")
 
 
-async def test_it_wants_the_token(world: World) -> None:
+async def test_it_wants_the_token() -> None:
     """The same default-deny as under /v1: Grafana sends the header."""
-    async with world.client(token=None) as nobody:
+    async with a_world() as world, world.client(token=None) as nobody, world.client() as somebody:
+        assert (await somebody.get("/jaeger/api/services")).json()["data"] == []
         for path in ("services", "traces", f"traces/{TRACE}", "dependencies", "v3/services"):
             assert (await nobody.get(f"/jaeger/api/{path}")).status_code == 401
 
 
 async def test_a_store_that_does_not_answer_is_503() -> None:
     """In Jaeger's form, and soon."""
-    async with a_world() as world:
-        world.traces = SlowTraces()
-        client = world.client()
+    async with speak_to(SlowTraces()) as client:
         first = await client.get("/jaeger/api/traces")
         third = await client.get(f"/jaeger/api/v3/traces/{TRACE}")
 
@@ -380,66 +376,3 @@ async def test_an_answer_has_a_bounded_number_of_spans(
 
     assert [one["traceID"] for one in answer["data"]] == [OTHER]
     assert [one["traceID"] for one in answer["errors"]] == [TRACE]
-
-
-NAMES = st.sampled_from(
-    [
-        "service",
-        "operation",
-        "tags",
-        "tag",
-        "minDuration",
-        "maxDuration",
-        "limit",
-        "start",
-        "end",
-        "traceID",
-        "query.startTimeMin",
-        "query.durationMax",
-        "query.attributes",
-        "query.num_traces",
-        "query.filter",
-        "x",
-    ]
-)
-VALUES = st.one_of(
-    st.text(max_size=40),
-    st.integers().map(str),
-    st.dictionaries(st.text(max_size=8), st.text(max_size=8) | st.integers() | st.none(), max_size=4).map(
-        json.dumps
-    ),
-    st.from_regex(r"[0-9.]{1,5}(ns|us|ms|s|m|h)?", fullmatch=True),
-    st.datetimes().map(lambda at: at.isoformat() + "Z"),
-)
-
-
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(asked=st.lists(st.tuples(NAMES, VALUES), max_size=5), path=st.sampled_from(["", "v3/"]))
-async def test_whatever_is_asked_is_answered_in_jaegers_form(asked: list[tuple[str, str]], path: str) -> None:
-    """No parameters give a 500; a refusal has the generation's own form."""
-    async with a_world(has_catalog=False) as world, world.client() as client:
-        await world.traces.ingest([decoding.encode([ROOT, CALL, SERVED])])
-
-        answer = await client.get(f"/jaeger/api/{path}traces", params=httpx.QueryParams(tuple(asked)))
-
-    assert answer.status_code in (200, 400, 404)
-    if answer.status_code != 200:
-        body = answer.json()
-        code = body["error"]["httpCode"] if path else body["errors"][0]["code"]
-        assert code == answer.status_code
-
-
-@given(tags=st.dictionaries(st.text(max_size=30), st.text(max_size=30), max_size=5))
-@settings(max_examples=50, deadline=None)
-def test_tags_are_quoted_safely(tags: dict[str, str]) -> None:
-    """A span that carries exactly the tags is found by them, whatever quotes and words they hold."""
-    try:
-        search, _ = search_v1(Parameters([("tags", json.dumps(tags))]))
-    except InvalidInput:
-        assert set(tags) & {"span.kind", "error", "otel.status_code", "otel.scope.name"}
-        return
-
-    span = Span(TRACE, "1" * 16, "", "x", "server", 1, 1, attributes=dict(tags), resource=SHOP)
-    assert fits(search, span)
-    if tags:
-        assert not fits(search, Span(TRACE, "1" * 16, "", "x", "server", 1, 1, resource=SHOP))
