@@ -40,6 +40,9 @@ STALE_AFTER_S = 10.0
 """Twice as long as OpenTelemetry's SDKs wait by default before they send."""
 DEADLINE_S = 0.9
 """The port allows a reading one second."""
+HISTORY_DEADLINE_S = 5.0
+SHORT_S = 600.0
+"""Up to here a history is read in steps of 10 s, a longer one in minutes."""
 SECOND_NS = 10**9
 MINUTE_NS = 60 * SECOND_NS
 MINUTES = 60
@@ -109,12 +112,13 @@ class TracesSource(MetricSource):
 
     async def history(self, target: Target, version: str, window_s: float) -> History:
         """Return what a version served in the newest minutes, at most an hour."""
-        now_ns = self._now_ns()
+        now_ns, step_s = self._now_ns(), 10 if window_s <= SHORT_S else 60
         since_ns = max(now_ns - round(min(window_s, MINUTES * 60.0) * SECOND_NS), 0)
+        since_ns += -since_ns % (step_s * SECOND_NS)
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(HISTORY_DEADLINE_S):
                 asked = Range(max(since_ns - BEFORE_NS, 0), now_ns + MINUTE_NS)
-                rows = await self._rates(target.name, asked, 10)
+                rows = await self._rates(target.name, asked, step_s)
         except (Unavailable, InvalidInput, TimeoutError) as error:
             raise _unreadable(target.key, error) from error
         cells = _cells(row for row in rows if row.version == version)
@@ -126,7 +130,7 @@ class TracesSource(MetricSource):
                 minute = min((at_ns - first_ns) // MINUTE_NS, MINUTES - 1)
                 minutes[minute] = minutes.get(minute, Counts()) + counts
         return History(
-            window_s=(now_ns - first_ns) / SECOND_NS,
+            window_s=max(0, now_ns - first_ns) / SECOND_NS,
             total=sum(one.calls for one in minutes.values()),
             failed=sum(one.failed for one in minutes.values()),
             bounds_s=BOUNDS_S,
@@ -205,5 +209,5 @@ def _cells(rows: Iterable[RateRow]) -> dict[tuple[int, str], Counts]:
 
 
 def _unreadable(target: TargetKey, error: Exception) -> SourceUnavailable:
-    reason = f"no answer in {DEADLINE_S:g} s" if isinstance(error, TimeoutError) else str(error)
+    reason = "no answer in time" if isinstance(error, TimeoutError) else str(error)
     return SourceUnavailable(f"the traces of {target} cannot be read: {reason}")

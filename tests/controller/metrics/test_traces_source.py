@@ -188,8 +188,9 @@ async def test_a_store_that_does_not_answer_is_a_source_that_is_down(
     error: Exception | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An error at once, a slow one within the port's second; never zeros."""
-    # The bound is 0.9 s: too long to wait here.
+    # The bounds are 0.9 and 5 s: too long to wait here.
     monkeypatch.setattr(traces, "DEADLINE_S", 0.02)
+    monkeypatch.setattr(traces, "HISTORY_DEADLINE_S", 0.02)
     bench = Bench()
     bench.error, bench.delay_s = error, 0.0 if error else 60.0
 
@@ -217,6 +218,24 @@ async def test_the_edge_tells_what_spans_cannot() -> None:
     assert (reading.arms["v1"].total, reading.arms["v1"].in_flight) == (10, 4)
     assert (reading.arms["v2"].total, reading.arms["v2"].ready) == (0, False)
     assert len(reading.arms["v2"].buckets) == len(reading.bounds_s) + 1
+
+
+async def test_a_history_is_told_by_minute() -> None:
+    """Of one version, at most an hour, and no longer than it was there."""
+    bench = Bench()
+    for minute in range(90):
+        bench.now_s += 60
+        bench.serve("v1", 10, 1)
+        if minute >= 80:
+            bench.serve("v2", 5)
+
+    old = await bench.source.history(SHOP, "v1", 3_600.0)
+    new = await bench.source.history(SHOP, "v2", 3_600.0)
+    short = await bench.source.history(SHOP, "v1", 120.0)
+
+    assert (old.window_s, old.total, old.failed, len(old.bucket_minutes)) == (3_600.0, 600, 60, 60)
+    assert (new.window_s, new.total, new.failed) == (600.0, 50, 0)
+    assert (short.window_s, short.total) == (120.0, 20)
 
 
 PLAN = Plan("p", (Step(BasisPoints(5000), hold_s=60),))
