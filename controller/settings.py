@@ -93,16 +93,31 @@ class Telemetry(Group):
 
     host: str = "127.0.0.1"
     port: int = Field(default=4318, ge=1, le=65_535)
+    """OTLP over HTTP, the questions of the controller, and /metrics."""
+    grpc_port: int | None = Field(default=4317, ge=1, le=65_535)
+    """OTLP over gRPC; None serves none."""
     max_body_bytes: int = 16 * 1024 * 1024
     """After gunzip."""
     keep_bytes: int = 64 * 1024 * 1024
     """How many bytes of raw bodies the memory store keeps before it drops the oldest."""
     store: str = "memory"
+    forward_url: str | None = None
+    """Base address of another OTLP/HTTP collector that gets everything that was kept, such as
+    `https://collector.example`; None forwards nothing."""
+    forward_allow: tuple[str, ...] = ()
+    """`host:port` entries on loopback, in private ranges or with a port of their own that `forward_url` may reach."""
+    forward_queue_bytes: int = Field(default=32 * 1024 * 1024, ge=0)
+    """What waits for the other collector; more is dropped and counted."""
 
     @property
     def url(self) -> str:
         """Base address of the receiver."""
         return f"http://{self.host}:{self.port}"
+
+    @property
+    def grpc_url(self) -> str | None:
+        """Address of the receiver over gRPC, None where there is none."""
+        return None if self.grpc_port is None else f"http://{self.host}:{self.grpc_port}"
 
 
 class Judging(Group):

@@ -188,6 +188,7 @@ def ports(loaded: Settings) -> Iterable[Finding]:
         "API": loaded.api.port,
         "Envoy": loaded.envoy.port,
         "telemetry": loaded.telemetry.port,
+        **({"telemetry gRPC": loaded.telemetry.grpc_port} if loaded.telemetry.grpc_port else {}),
         "Temporal": int(loaded.temporal.address.rpartition(":")[2]),
         "Temporal UI": int(loaded.temporal.ui.rpartition(":")[2]),
     }

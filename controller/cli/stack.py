@@ -61,6 +61,7 @@ def addresses(urls: Urls) -> tuple[str, ...]:
         f"  API docs             {urls.docs}",
         f"  Temporal             {urls.temporal}",
         f"  the shop             {urls.storefront}",
+        f"  OTLP, HTTP and gRPC  {urls.telemetry} {urls.telemetry_grpc}".rstrip(),
     )
 
 

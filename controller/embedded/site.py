@@ -105,7 +105,10 @@ def _with_ports(settings: Settings, ports: Ports) -> Settings:
             "api": settings.api.model_copy(update={"port": ports.take("api", settings.api.port)}),
             "envoy": settings.envoy.model_copy(update={"port": ports.take("envoy", settings.envoy.port)}),
             "telemetry": settings.telemetry.model_copy(
-                update={"port": ports.take("telemetry", settings.telemetry.port)}
+                update={
+                    "port": ports.take("telemetry", settings.telemetry.port),
+                    "grpc_port": ports.take("telemetry-grpc", settings.telemetry.grpc_port),
+                }
             ),
             "router": settings.router.model_copy(
                 update={"metrics_port": ports.take("router-metrics", settings.router.metrics_port)}

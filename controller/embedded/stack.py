@@ -48,6 +48,8 @@ class Urls:
     temporal: str
     storefront: str
     telemetry: str
+    """OTLP over HTTP."""
+    telemetry_grpc: str = ""
 
 
 class Stack:
@@ -89,6 +91,7 @@ class Stack:
             temporal=f"http://127.0.0.1:{self.site.temporal_ui_port}",
             storefront=f"http://{shop.host('storefront')}:{self.settings.envoy.port}/",
             telemetry=self.settings.telemetry.url,
+            telemetry_grpc=self.settings.telemetry.grpc_url or "",
         )
 
     async def ready(self, *, within_s: float = READY_WITHIN_S) -> None:
@@ -238,6 +241,7 @@ def _write_up(stack: Stack, path: Path) -> None:
             "storefront": urls.storefront,
             "edge": f"http://127.0.0.1:{stack.settings.envoy.port}",
             "telemetry": urls.telemetry,
+            "telemetry_grpc": urls.telemetry_grpc,
             "socket": str(stack.settings.supervisor_socket),
             "ports": stack.site.ports.taken(),
         },

@@ -23,6 +23,7 @@ from controller.model.insight import (
     VersionDifference,
 )
 from controller.model.searching import Page, Range, Search
+from controller.model.telemetry import Signal
 from controller.model.trace import Outline, Span, Trace
 from controller.traces import adding, decoding, differing, edges, selecting, sharing
 from controller.traces.port import (
@@ -42,7 +43,8 @@ class MemoryTraces(TraceStore):
     """Keeps the newest bodies up to a number of bytes.
 
     Args:
-        keep_bytes: When the bodies are larger together, the oldest are dropped and counted.
+        keep_bytes: When the bodies of spans are larger together, the oldest are dropped and counted; logs and
+            metrics may have a quarter of it each.
     """
 
     def __init__(self, keep_bytes: int = 64 * 1024 * 1024) -> None:
@@ -50,6 +52,7 @@ class MemoryTraces(TraceStore):
         self._bodies: deque[bytes] = deque()
         self._held_bytes = 0
         self._dropped = 0
+        self._others: dict[Signal, deque[bytes]] = {}
 
     @property
     def dropped(self) -> int:
@@ -77,6 +80,18 @@ class MemoryTraces(TraceStore):
         while self._held_bytes > self._keep_bytes:
             self._held_bytes -= len(self._bodies.popleft())
             self._dropped += 1
+
+    async def ingest_other(self, signal: Signal, bodies: Sequence[bytes]) -> None:
+        """Keep the newest bodies of logs or metrics. Never blocks."""
+        kept = self._others.setdefault(signal, deque())
+        kept.extend(bodies)
+        size = sum(map(len, kept))
+        while size > self._keep_bytes // 4:
+            size -= len(kept.popleft())
+
+    def others(self, signal: Signal) -> tuple[bytes, ...]:
+        """Return the bodies of logs or metrics that are kept now, oldest first."""
+        return tuple(self._others.get(signal, ()))
 
     async def search(self, search: Search, page: Page = FIRST_PAGE) -> TracePage:
         """Return the newest traces with a span that fits."""

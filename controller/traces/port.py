@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from controller.errors import TracesUnavailable
 from controller.model.insight import (
     AttributeKey,
     OperationRow,
@@ -21,6 +22,7 @@ from controller.model.insight import (
     VersionDifference,
 )
 from controller.model.searching import Page, Range, Search
+from controller.model.telemetry import Signal
 from controller.model.trace import Outline, Span, Trace
 
 MOST_SPANS = 50_000
@@ -84,6 +86,16 @@ class TraceStore(ABC):
         Raises:
             TracesUnavailable: The store cannot take them now; nothing of the batch was kept.
         """
+
+    async def ingest_other(self, signal: Signal, bodies: Sequence[bytes]) -> None:
+        """Keep bodies of `ExportLogsServiceRequest` or `ExportMetricsServiceRequest`, apart from the spans.
+
+        Returns when they are kept; the caller validated them.
+
+        Raises:
+            TracesUnavailable: The store cannot take them now, or keeps spans only; nothing of the batch was kept.
+        """
+        raise TracesUnavailable(f"this store keeps no {signal.value}")
 
     @abstractmethod
     async def search(self, search: Search, page: Page = FIRST_PAGE) -> TracePage:

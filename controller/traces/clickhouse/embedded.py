@@ -42,10 +42,10 @@ class EmbeddedConnection(Connection):
         except RuntimeError as error:
             raise failed(str(error)) from error
 
-    def insert(self, payload: bytes) -> None:
+    def insert(self, payload: bytes, into: str = INSERT) -> None:
         """Commit a batch."""
         try:
-            with self._session.send_insert(INSERT, "ProtobufList") as batch:
+            with self._session.send_insert(into, "ProtobufList") as batch:
                 batch.append(payload)
                 batch.finish()
         except RuntimeError as error:

@@ -1,6 +1,6 @@
 """Steps from one form of the tables to the next; each runs once, in order, and keeps what is there.
 
-Before it: `crew`, when the store opens. After it: the tables of `schema`. A statement may run twice (a crash between
+Before it: `crew`, when the store opens. After it: the tables of `schema`, `logs` and `metrics`. A statement may run twice (a crash between
 it and its record), so each says IF NOT EXISTS or its like. A changed sort key is a new table (`spans_v2`) that is filled
 from the old one.
 """
@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from controller.errors import TracesUnavailable
-from controller.traces.clickhouse import schema
+from controller.traces.clickhouse import logs, metrics, schema
 from controller.traces.clickhouse.connection import Connection
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = ((*schema.TABLES, *schema.VIEWS),)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (*schema.TABLES, *schema.VIEWS),
+    (*logs.STATEMENTS, *metrics.STATEMENTS),
+)
 _DEADLINE_S = 60.0
 
 

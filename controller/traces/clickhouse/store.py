@@ -21,8 +21,9 @@ from controller.model.insight import (
     VersionDifference,
 )
 from controller.model.searching import Page, Range, Search
+from controller.model.telemetry import Signal
 from controller.model.trace import Outline, Span, Trace
-from controller.traces.clickhouse import insights, migrations
+from controller.traces.clickhouse import insights, logs, metrics, migrations
 from controller.traces.clickhouse.crew import Crew
 from controller.traces.clickhouse.embedded import EmbeddedConnection
 from controller.traces.clickhouse.otlp_format import envelope
@@ -39,6 +40,8 @@ from controller.traces.port import (
 MEMORY_BYTES = 1024 * 1024 * 1024
 DEADLINE_S = 4.0
 """Of one question; less than `remote` waits for an answer, so that the reason arrives."""
+
+OTHERS = {Signal.LOGS: logs.INSERT, Signal.METRICS: metrics.INSERT}
 
 
 class ClickHouseTraces(TraceStore):
@@ -60,6 +63,11 @@ class ClickHouseTraces(TraceStore):
         """Keep bodies; returns after the commit."""
         payload = envelope(bodies)
         await self._crew.write(lambda connection: connection.insert(payload))
+
+    async def ingest_other(self, signal: Signal, bodies: Sequence[bytes]) -> None:
+        """Keep bodies of logs or metrics for three days; returns after the commit."""
+        payload = envelope(bodies)
+        await self._crew.write(lambda connection: connection.insert(payload, OTHERS[signal]))
 
     async def search(self, search: Search, page: Page = FIRST_PAGE) -> TracePage:
         """Return the newest traces with a span that fits."""

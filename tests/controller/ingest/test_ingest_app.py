@@ -1,4 +1,4 @@
-"""The telemetry process over HTTP, in one process: statuses, bodies, bounds and the read side."""
+"""OTLP over HTTP, in one process: statuses, bodies and bounds of all three signals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from collections.abc import AsyncIterator, Sequence
 
 import httpx
 import pytest
+from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # ships no stubs
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -17,8 +20,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from controller.errors import TracesUnavailable
 from controller.ingest.app import create_app
-from controller.model.trace import Trace, TraceSummary
+from controller.model.telemetry import Signal
 from controller.traces.memory import MemoryTraces
+from tests.controller.ingest import otlp
+from tests.controller.ingest.otlp import retry_delay_s
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
 JSON = {"content-type": "application/json; charset=utf-8"}
@@ -37,15 +42,9 @@ def body(*, spans: int = 1, invalid: int = 0, name: str = "x") -> bytes:
 
 
 class FullStore(MemoryTraces):
-    """A store that takes nothing and answers nothing."""
+    """A store that takes nothing."""
 
     async def ingest(self, bodies: Sequence[bytes]) -> None:
-        raise TracesUnavailable("the disk is full")
-
-    async def find(self, *, correlation_id: str, limit: int = 20) -> tuple[TraceSummary, ...]:
-        raise TracesUnavailable("the disk is full")
-
-    async def get(self, trace_id: str) -> Trace | None:
         raise TracesUnavailable("the disk is full")
 
 
@@ -56,32 +55,54 @@ def speak_to(
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:4318")
 
 
-async def test_accepted_body_can_be_read_back() -> None:
-    """200 with an empty ExportTraceServiceResponse, and the span is there at once."""
-    async with speak_to(MemoryTraces()) as http:
+async def test_accepted_body_is_in_the_store_at_once() -> None:
+    """200 with an empty ExportTraceServiceResponse, and the span is there."""
+    store = MemoryTraces()
+    async with speak_to(store) as http:
         answer = await http.post("/v1/traces", content=body(), headers=PROTOBUF)
-        found = (await http.get("/internal/traces", params={"correlation_id": "cid-1"})).json()
-        trace = (await http.get(f"/internal/traces/{TRACE}")).json()
 
+    trace = await store.get(TRACE)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-protobuf")
     assert ExportTraceServiceResponse.FromString(answer.content) == ExportTraceServiceResponse()
-    assert [line["trace_id"] for line in found["traces"]] == [TRACE]
-    assert [span["name"] for span in trace["spans"]] == ["x"]
+    assert trace is not None
+    assert [span.name for span in trace.spans] == ["x"]
 
 
 async def test_gzip_and_json_are_taken() -> None:
     """Both encodings of OTLP/HTTP and its compression go in; JSON is answered in JSON."""
     span = {"traceId": "ab" * 16, "spanId": "cd" * 8, "name": "y"}
     tree = {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
-    async with speak_to(MemoryTraces()) as http:
+    store = MemoryTraces()
+    async with speak_to(store) as http:
         squeezed = await http.post(
             "/v1/traces", content=gzip.compress(body()), headers=PROTOBUF | {"content-encoding": "gzip"}
         )
         written = await http.post("/v1/traces", content=json.dumps(tree), headers=JSON)
-        traces = [await http.get(f"/internal/traces/{trace_id}") for trace_id in (TRACE, "ab" * 16)]
 
     assert (squeezed.status_code, written.status_code, written.json()) == (200, 200, {})
-    assert [trace.status_code for trace in traces] == [200, 200]
+    assert [await store.get(trace_id) is not None for trace_id in (TRACE, "ab" * 16)] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("signal", "sent", "answered"),
+    [
+        (Signal.LOGS, otlp.a_log(), ExportLogsServiceResponse()),
+        (Signal.METRICS, otlp.a_point(), ExportMetricsServiceResponse()),
+    ],
+)
+async def test_logs_and_metrics_are_kept_apart(signal: Signal, sent: bytes, answered: Message) -> None:
+    """The other two signals have their own paths, responses and places; a span's body there is nothing of theirs."""
+    store = MemoryTraces()
+    async with speak_to(store) as http:
+        taken = await http.post(f"/v1/{signal.value}", content=sent, headers=PROTOBUF)
+        as_json = await http.post(f"/v1/{signal.value}", content="{}", headers=JSON)
+        lines = (await http.get("/metrics")).text.splitlines()
+
+    assert (taken.status_code, taken.content) == (200, answered.SerializeToString())
+    assert (as_json.status_code, as_json.json()) == (200, {})
+    assert store.others(signal) == (sent,)
+    assert (await store.size()).size_bytes == 0
+    assert f'serinus_otlp_items_total{{outcome="accepted",signal="{signal.value}"}} 1.0' in lines
 
 
 async def test_invalid_spans_are_told_as_partial_success() -> None:
@@ -125,14 +146,12 @@ async def test_refusals_are_status_messages(
 
 
 async def test_full_store_asks_to_try_again() -> None:
-    """A store that cannot take or answer is 503, with Retry-After for exporters; nothing answers 500."""
+    """A store that cannot take is 503, with Retry-After for exporters."""
     async with speak_to(FullStore()) as http:
         refused = await http.post("/v1/traces", content=body(), headers=PROTOBUF)
-        found = await http.get("/internal/traces", params={"correlation_id": "x"})
-        got = await http.get(f"/internal/traces/{TRACE}")
 
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-    assert (found.status_code, got.status_code) == (503, 503)
+    assert retry_delay_s(Status.FromString(refused.content)) == 1
 
 
 async def test_slow_body_is_given_up() -> None:
@@ -154,21 +173,27 @@ async def test_bytes_under_way_are_bounded_over_all_requests() -> None:
     part = body(spans=150)
     assert 8_000 < len(part) < 10_000
 
+    held_up = 0
+
     async def hold() -> AsyncIterator[bytes]:
+        nonlocal held_up
         yield part
+        held_up += 1  # The receiver has read what was sent, and asks for more.
         await release.wait()
 
     async with speak_to(MemoryTraces()) as http:
         held = [
             asyncio.create_task(http.post("/v1/traces", content=hold(), headers=PROTOBUF)) for _ in range(4)
         ]
-        while (refused := await http.post("/v1/traces", content=part, headers=PROTOBUF)).status_code == 200:
+        while held_up < 4:
             await asyncio.sleep(0)
+        refused = await http.post("/v1/traces", content=part, headers=PROTOBUF)
         release.set()
         finished = await asyncio.gather(*held)
         after = await http.post("/v1/traces", content=part, headers=PROTOBUF)
 
-    assert refused.status_code == 503
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+    assert retry_delay_s(Status.FromString(refused.content)) == 1
     assert [answer.status_code for answer in finished] == [200] * 4
     assert after.status_code == 200
 
@@ -192,23 +217,10 @@ async def test_own_hosts_are_served(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "status"),
-    [
-        ("/internal/traces", 422),
-        ("/internal/traces?correlation_id=", 422),
-        ("/internal/traces?correlation_id=x&limit=0", 422),
-        ("/internal/traces?correlation_id=x&limit=201", 422),
-        ("/internal/traces?correlation_id=x&limit=%D9%A3", 422),
-        ("/internal/traces?correlation_id=" + "x" * 1025, 422),
-        ("/internal/traces/nothex", 422),
-        ("/internal/traces/" + "AB" * 16, 422),
-        ("/internal/traces/" + "ab" * 16, 404),
-        ("/v1/traces", 405),
-        ("/elsewhere", 404),
-    ],
+    ("path", "status"), [("/v1/traces", 405), ("/v1/profiles", 404), ("/elsewhere", 404)]
 )
-async def test_wrong_questions_have_client_errors(path: str, status: int) -> None:
-    """No question makes the process fail."""
+async def test_wrong_paths_have_client_errors(path: str, status: int) -> None:
+    """What is not served is said so."""
     async with speak_to(MemoryTraces()) as http:
         answer = await http.get(path)
 
@@ -224,9 +236,9 @@ async def test_metrics_count_what_came_and_what_is_held() -> None:
             await http.post("/v1/traces", content=content, headers=PROTOBUF)
         lines = (await http.get("/metrics")).text.splitlines()
 
-    assert 'serinus_otlp_requests_total{status="200"} 2.0' in lines
-    assert 'serinus_otlp_requests_total{status="400"} 1.0' in lines
-    assert 'serinus_otlp_spans_total{outcome="accepted"} 6.0' in lines
-    assert 'serinus_otlp_spans_total{outcome="rejected"} 2.0' in lines
+    assert 'serinus_otlp_requests_total{signal="traces",status="200",transport="http"} 2.0' in lines
+    assert 'serinus_otlp_requests_total{signal="traces",status="400",transport="http"} 1.0' in lines
+    assert 'serinus_otlp_items_total{outcome="accepted",signal="traces"} 6.0' in lines
+    assert 'serinus_otlp_items_total{outcome="rejected",signal="traces"} 2.0' in lines
     assert f"serinus_traces_held_bytes {float(store.held_bytes)}" in lines
     assert "serinus_traces_dropped_bodies 1.0" in lines
