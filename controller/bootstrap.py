@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, cast
 
 from controller.errors import SerinusError
@@ -94,8 +95,15 @@ async def _notifiers(settings: Settings, stack: AsyncExitStack) -> Mapping[str, 
 
 
 async def _source(settings: Settings, keeper: LeaseKeeper, stack: AsyncExitStack) -> MetricSource:
+    """Open the source with those of our reading functions that it takes by name."""
     adapter = load("metrics", settings.judging.source)
-    source = cast("MetricSource", adapter(counters=keeper.counters, history=keeper.history))
+    wanted = signature(adapter).parameters
+    offered: dict[str, object] = {"counters": keeper.counters, "history": keeper.history}
+    if "rates" in wanted:
+        traces = cast("TraceStore", load("traces", "remote")(settings.telemetry.url))
+        stack.push_async_callback(traces.aclose)
+        offered["rates"] = traces.rates
+    source = cast("MetricSource", adapter(**{name: offered[name] for name in wanted if name in offered}))
     stack.push_async_callback(source.aclose)
     return source
 

@@ -25,6 +25,7 @@ ADAPTERS: dict[str, dict[str, str]] = {
     "metrics": {
         "envoy": "controller.metrics.envoy:EnvoySource",
         "memory": "controller.metrics.memory:MemorySource",
+        "traces": "controller.metrics.traces:TracesSource",
     },
     "traces": {
         "clickhouse": "controller.traces.clickhouse.store:ClickHouseTraces",

@@ -178,6 +178,8 @@ class Judging(Group):
     """The judge's rhythm."""
 
     source: str = "envoy"
+    """Where counts come from. `envoy`: every request at the edge, a second old. `traces`: the spans with which services
+    served, also what did not come through the edge; some seconds later, and not exact."""
     look_every_s: float = Field(default=1.0, gt=0.05, le=60)
     lease_term_s: float = Field(default=5.0, gt=0.5, le=60)
     """A share outlives its last renewal by this much. 5 s: a killed worker costs at most 5 s of canary traffic."""

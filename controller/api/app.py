@@ -15,6 +15,7 @@ from controller.api.docs import DocsRoutes, DocumentedApi
 from controller.api.edge import Edge
 from controller.api.events import EventRoutes, Streaming
 from controller.api.guard import Guard, Token
+from controller.api.jaeger.routes import JaegerRoutes
 from controller.api.metrics import ApiMetrics
 from controller.api.releases import ReleaseRoutes
 from controller.api.render import Renderer
@@ -81,6 +82,7 @@ def create_app(
         ReleaseRoutes(use_cases=use_cases, renderer=Renderer(temporal=temporal)),
         TargetRoutes(declaring=use_cases.declaring),
         TraceRoutes(traces=traces),
+        JaegerRoutes(traces=traces),
         StandingRoutes(use_cases=use_cases, token=guarded, metrics=metrics),
         DocsRoutes(app=app),
     ):

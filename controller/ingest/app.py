@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from controller.ingest.answers import Answers
 from controller.ingest.intake import Intake
 from controller.ingest.over_http import BODY_DEADLINE_S, HttpReceiver
+from controller.ingest.series import TraceSeries
 from controller.model.telemetry import Signal
 from controller.traces.port import TraceStore
 
@@ -44,7 +45,7 @@ def create_app(
         *(Route(f"/v1/{signal.value}", receiver.takes(signal), methods=["POST"]) for signal in Signal),
         Route("/internal/traces/{question}", answers.answer, methods=["POST"]),
         Route("/health", _health, methods=["GET"]),
-        Route("/metrics", intake.metrics.show, methods=["GET"]),
+        Route("/metrics", TraceSeries(store).beside(intake.metrics.show), methods=["GET"]),
     ]
     return HostGuard(Starlette(routes=routes), hosts=hosts)
 

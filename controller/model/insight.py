@@ -60,6 +60,7 @@ class Edge:
         callee: A service; or a peer that sends no spans (`server.address`, a queue), then without a version.
         kind: call, or message when a consumer links or is a child of a producer.
         red: From the callee's spans when it sends any, else from the caller's.
+        buckets: The same calls by duration, as in `RateRow`.
     """
 
     caller: str
@@ -68,6 +69,7 @@ class Edge:
     callee_version: str
     kind: str
     red: Red
+    buckets: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def edges_of(counted: Mapping[Hop, Tally]) -> tuple[Edge, ...]:
     for hop, mine in counted.items():
         if not hop.is_peer or (hop.caller, hop.caller_version, hop.callee, hop.kind) not in reached:
             found[hop.caller, hop.caller_version, hop.callee, hop.callee_version, hop.kind].merge(mine)
-    return tuple(Edge(*ends, mine.red()) for ends, mine in sorted(found.items()))
+    return tuple(Edge(*ends, mine.red(), tuple(mine.buckets)) for ends, mine in sorted(found.items()))
 
 
 def by_id(spans: Sequence[Span]) -> dict[tuple[str, str], Span]:
