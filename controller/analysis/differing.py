@@ -38,6 +38,20 @@ SYMPTOMS = (
     "rpc.response.status_code",
 )
 """Beginnings of keys that say that a span failed and not why: they come after the others."""
+IDENTITY = (
+    "service.version",
+    "service.instance.",
+    "release.",
+    "process.",
+    "host.",
+    "container.",
+    "k8s.",
+    "server.",
+    "network.",
+)
+"""Beginnings of keys that differ between two versions because they are two."""
+LEAST_GOOD = 20
+"""Good spans of the canary from which on it can be seen what its failures do not share with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +83,24 @@ def differences(
     ]
     found.sort(key=lambda one: (one.is_symptom, -one.least, one.share.key, one.share.value))
     return tuple(found[:most])
+
+
+def of_failures(others: Sequence[Share], own: Sequence[Share], *, most: int = 5) -> tuple[Difference, ...]:
+    """Return what tells the failing spans of a canary from stable's spans, and not merely one version from the other.
+
+    A value that the canary's good spans have as often belongs to the version and explains nothing.
+
+    Args:
+        others: Failing spans of the canary against spans of stable.
+        own: The same failing spans against the canary's good ones. With few good ones (`LEAST_GOOD`) the comparison with
+            stable counts alone, without what merely names a version or an instance.
+        most: How many to return.
+    """
+    found = differences(others, most=len(others))
+    if max((share.others for share in own), default=0) < LEAST_GOOD:
+        return tuple(one for one in found if not one.share.key.startswith(IDENTITY))[:most]
+    confirmed = {_value(one.share) for one in differences(own, most=len(own))}
+    return tuple(one for one in found if _value(one.share) in confirmed)[:most]
 
 
 def sentence(share: Share, *, selected: str = "failing", others: str = "others") -> str:
@@ -114,6 +146,10 @@ def at_least(share: Share) -> float:
     low, _ = _wilson(share.inside, share.selected)
     _, high = _wilson(share.outside, share.others)
     return first - second - sqrt((first - low) ** 2 + (high - second) ** 2)
+
+
+def _value(share: Share) -> tuple[str, str, str]:
+    return share.scope, share.key, share.value
 
 
 def _differs(share: Share) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.analysis.differing import at_least, by_chance, differences, sentence
+from controller.analysis.differing import at_least, by_chance, differences, of_failures, sentence
 from controller.model.insight import Share
 
 
@@ -141,3 +141,18 @@ def test_large_counts_are_quick_and_finite() -> None:
 
     assert by_chance(big) < 1e-100
     assert differences([big])
+
+
+def test_what_all_of_the_canary_has_explains_no_failure() -> None:
+    """A value counts when it tells failing spans from stable's and from the canary's own good ones."""
+    others = [
+        share(20, 20, 10, 400),
+        share(20, 20, 0, 400, key="feature.flag", value="on"),
+        share(20, 20, 0, 400, key="server.port", value="9001"),
+    ]
+    own = [share(20, 20, 2, 60)]
+    none_good = [share(20, 20, 0, 0)]
+
+    assert [one.share.key for one in of_failures(others, own)] == ["payment.method"]
+    assert [one.share.key for one in of_failures(others, none_good)] == ["feature.flag", "payment.method"]
+    assert of_failures([], []) == ()
