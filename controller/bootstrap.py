@@ -58,6 +58,7 @@ class Worker:
     judge: Judge
     workloads: Mapping[str, Workloads]
     notifiers: Mapping[str, Notifier]
+    traces: TraceStore
 
 
 async def _keeper(settings: Settings, stack: AsyncExitStack) -> LeaseKeeper:
@@ -90,6 +91,12 @@ async def _notifiers(settings: Settings, stack: AsyncExitStack) -> Mapping[str, 
     return found
 
 
+async def _traces(settings: Settings, stack: AsyncExitStack) -> TraceStore:
+    traces = cast("TraceStore", load("traces", "remote")(settings.telemetry.url))
+    stack.push_async_callback(traces.aclose)
+    return traces
+
+
 async def _source(settings: Settings, keeper: LeaseKeeper, stack: AsyncExitStack) -> MetricSource:
     adapter = load("metrics", settings.judging.source)
     source = cast("MetricSource", adapter(counters=keeper.counters, history=keeper.history))
@@ -103,14 +110,12 @@ async def open_controller(settings: Settings) -> AsyncIterator[Controller]:
     async with AsyncExitStack() as stack:
         runner = cast("ReleaseRunner", load("runner", "temporal")(settings.temporal))
         stack.push_async_callback(runner.aclose)
-        traces = cast("TraceStore", load("traces", "remote")(settings.telemetry.url))
-        stack.push_async_callback(traces.aclose)
         yield Controller(
             settings=settings,
             keeper=await _keeper(settings, stack),
             store=await _store(settings, stack),
             runner=runner,
-            traces=traces,
+            traces=await _traces(settings, stack),
             workloads=await _workloads(settings, stack),
         )
 
@@ -141,7 +146,8 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
             )
         )
         stack.push_async_callback(_stop, asyncio.create_task(_renew_for_ever(renewals), name="renewals"))
-        yield Worker(settings, keeper, source, store, judge, workloads, notifiers)
+        traces = await _traces(settings, stack)
+        yield Worker(settings, keeper, source, store, judge, workloads, notifiers, traces)
 
 
 @asynccontextmanager

@@ -54,6 +54,8 @@ class ScriptedApi:
             return {"stable": "v1"}
         if path.startswith("/traces?"):
             return {"traces": [{"trace_id": "ab" * 16}]}
+        if path.endswith("/why"):
+            return {"failing_traces": [{"trace_id": "ab" * 16}]}
         version = path.rpartition("-")[2]
         return {
             "id": f"rel-{version}",
@@ -213,6 +215,7 @@ async def test_a_story_as_told_has_its_numbers_from_the_log_and_the_verdict() ->
     }
     assert (numbers["first_rollback_s"], numbers["user_requests"]) == (30.0, 1000)
     assert (told.failing, told.trace_id) == ("who", "ab" * 16)
+    assert told.why == {"failing_traces": [{"trace_id": "ab" * 16}]}
 
 
 @pytest.mark.parametrize(
