@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 from controller.model.insight import CallChange, OperationChange, VersionDifference
 
-LEAST_CALLS = 20
-LEAST_CALLS_P95 = 100
-"""Below this the 95th percentile is one of the five slowest."""
+LEAST_CALLS = 50
+LEAST_CALLS_P95 = 200
+"""Below this the 95th percentile is one of the ten slowest."""
 SHIFT = 1.25
 LEAST_SHIFT_NS = 1_000_000
 LEAST_RATIO = 0.2

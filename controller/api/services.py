@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import fields, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from controller.analysis.differing import differences
+from controller.analysis.differing import Difference, differences, of_failures
 from controller.api import insights
 from controller.api.asking import Searched, Within
 from controller.model.searching import LONGEST_TEXT, Search
@@ -67,7 +68,8 @@ class ServiceRoutes:
 
         Selected are the spans that the parameters describe, the failing ones unless a status, a duration or an
         expression is given. Others are those of the same service, operation, kind and time. Ask for one kind
-        (`kind=server`), so that a request counts once.
+        (`kind=server`), so that a request counts once. Beside spans of another version (`others_version`), what the
+        good spans of the same version have as often is left out: it tells versions apart and explains no failure.
         """
         selected = search if _is_a_choice(search) else replace(search, status="error")
         others = Search(
@@ -77,13 +79,25 @@ class ServiceRoutes:
             kind=search.kind,
             within=search.within,
         )
-        shares = await self._traces.shares(selected, others)
         words = "failing" if selected.status == "error" else "selected"
         return {
             "selected": _asked(selected),
             "others": _asked(others),
-            "differences": insights.differences(differences(shares, most=limit), selected=words),
+            "differences": insights.differences(
+                await self._ranked(selected, others, limit),
+                selected=words,
+                others=f"in {others_version}" if others_version else "others",
+            ),
         }
+
+    async def _ranked(self, selected: Search, others: Search, limit: int) -> tuple[Difference, ...]:
+        if others.version == selected.version:
+            return differences(await self._traces.shares(selected, others), most=limit)
+        beside, own = await asyncio.gather(
+            self._traces.shares(selected, others),
+            self._traces.shares(selected, replace(others, version=selected.version)),
+        )
+        return of_failures(beside, own, most=limit)
 
 
 def _is_a_choice(search: Search) -> bool:

@@ -25,6 +25,9 @@ Where = Annotated[
 ]
 Failing = Annotated[bool, typer.Option("--failing", help="Only spans that failed.")]
 
+PIPED_WIDTH = 120
+"""Cells of a tree in a file or a pipe, which have no width."""
+
 FIND = """Find traces, newest first. All conditions hold for one span.
 
     serinus traces find --service catalog --failing --since 15m
@@ -156,8 +159,8 @@ def get(
     kept = f"{found['spans']} spans" + (f", {found['failed']} failed" if found["failed"] else "")
     heading = f"{found.get('trace_id') or str(len(found['traces'])) + ' traces'}  {found['started_at']}  "
     shown.line(printable(f"{heading}{length(found['duration_ms'])}, {kept}  {about}".rstrip()))
-    for line in lines(found, console.width):
-        console.print(line, highlight=False)
+    for line in lines(found, console.width if console.is_terminal else PIPED_WIDTH):
+        console.print(line, highlight=False, soft_wrap=True)
     for one in found["failures"]:
         shown.line(
             printable(
@@ -236,7 +239,7 @@ def diff(
     _changed(changed)
     if failing["differences"]:
         shown.line("")
-        shown.line(f"failing spans of {other} beside spans of {base}:")
+        shown.line(f"what failing spans of {other} have in common:")
         for one in failing["differences"]:
             shown.line(f"  {one['sentence']}")
 

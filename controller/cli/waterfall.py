@@ -14,6 +14,8 @@ from rich.text import Text
 
 LEAST_BAR = 20
 LEAST_NAME = 24
+LABEL = 9
+"""Cells right of the bars, for the end of the axis."""
 MOST_INDENT = 24
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 MARKS = {"orphan": "?", "cycle": "↺", "link": "⇢"}
@@ -33,8 +35,8 @@ def lines(found: Mapping[str, Any], width: int) -> list[Text]:
     times = [f"{length(row['duration_ms'])}" for row in rows]
     time_width = max((len(one) for one in times), default=0)
     longest = max((cell_len(one.plain) for one in names), default=0)
-    name_width = max(LEAST_NAME, min(longest, width - time_width - LEAST_BAR - 4))
-    bar_width = max(LEAST_BAR, width - name_width - time_width - 4)
+    name_width = max(LEAST_NAME, min(longest, width - time_width - LEAST_BAR - LABEL - 4))
+    bar_width = max(LEAST_BAR, width - name_width - time_width - LABEL - 4)
     said = [_axis(name_width + time_width + 4, bar_width, total_ms)]
     for row, name, time in zip(rows, names, times, strict=True):
         line = Text(no_wrap=True, overflow="crop")

@@ -283,7 +283,7 @@ class Story:
                 found = {}
             if found.get("failing_traces"):
                 return found
-            await asyncio.sleep(5 * LOOK_EVERY_S)
+            await asyncio.sleep(STAY_EVERY_S)
         return found
 
     async def _trace(self, correlation_id: str) -> str:

@@ -243,7 +243,7 @@ async def test_what_is_different_about_failing_spans_is_said_with_counts() -> No
     async with explorer(a_bad_canary()) as client:
         found = await get(client, "/v1/differences", service="catalog", kind="server")
         versions = await get(
-            client, "/v1/differences", service="catalog", version="v2", status="error", others_version="v1"
+            client, "/v1/differences", service="catalog", version="v2", kind="server", others_version="v1"
         )
         slow = await get(client, "/v1/differences", service="catalog", kind="server", min_duration="30ms")
 
@@ -251,7 +251,10 @@ async def test_what_is_different_about_failing_spans_is_said_with_counts() -> No
     assert sentences[0] == "payment.method=invoice: 20 of 20 failing, 10 of 360 others"
     assert found["differences"][-1]["is_symptom"]
     assert found["selected"] == {"service": "catalog", "kind": "server", "status": "error"}
-    assert versions["differences"][0]["others"] == 300
+    assert versions["differences"][0]["sentence"] == (
+        "payment.method=invoice: 20 of 20 failing, 10 of 300 in v1"
+    )
+    assert {one["key"] for one in versions["differences"]} == {"payment.method", "http.response.status_code"}
     assert slow["differences"][0]["sentence"].endswith("of 80 selected, 0 of 300 others")
 
 
