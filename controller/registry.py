@@ -27,6 +27,7 @@ ADAPTERS: dict[str, dict[str, str]] = {
         "memory": "controller.metrics.memory:MemorySource",
     },
     "traces": {
+        "clickhouse": "controller.traces.clickhouse.store:ClickHouseTraces",
         "memory": "controller.traces.memory:MemoryTraces",
         "remote": "controller.traces.remote:RemoteTraces",
     },

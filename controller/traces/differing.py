@@ -40,13 +40,13 @@ class Version:
 
     Args:
         operations: By operation and kind.
-        errors: By operation and signature; how many, and the slowest one's duration and trace id.
+        errors: By operation and signature; how many, and the greatest trace id.
         calls: By callee and operation.
     """
 
     served: int = 0
     operations: Mapping[tuple[str, str], Tally] = field(default_factory=dict)
-    errors: Mapping[tuple[str, str], tuple[int, tuple[int, str]]] = field(default_factory=dict)
+    errors: Mapping[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
     calls: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
@@ -90,13 +90,13 @@ def ranked(service: str, base: str, other: str, before: Version, after: Version)
         )
         for key in before.operations.keys() | after.operations.keys()
     ]
-    none = (0, (0, ""))
+    none = (0, "")
     errors = [
         ErrorSignature(
             *key,
             before.errors.get(key, none)[0],
             after.errors.get(key, none)[0],
-            (after.errors.get(key) or before.errors[key])[1][1],
+            (after.errors.get(key) or before.errors[key])[1],
         )
         for key in before.errors.keys() | after.errors.keys()
     ]
@@ -154,14 +154,14 @@ def _callees(spans: Sequence[Span]) -> dict[tuple[str, str], str]:
 
 def _counted(spans: Sequence[Span], callees: Mapping[tuple[str, str], str]) -> Version:
     operations: dict[tuple[str, str], Tally] = defaultdict(Tally)
-    errors: dict[tuple[str, str], tuple[int, tuple[int, str]]] = {}
+    errors: dict[tuple[str, str], tuple[int, str]] = {}
     calls: dict[tuple[str, str], int] = defaultdict(int)
     for span in spans:
         operations[span.name, span.kind].take(span)
         if span.status == "error":
             key = (span.name, signature_of(span))
-            count, slowest = errors.get(key, (0, (0, "")))
-            errors[key] = (count + 1, max(slowest, (span.duration_ns, span.trace_id)))
+            count, trace_id = errors.get(key, (0, ""))
+            errors[key] = (count + 1, max(trace_id, span.trace_id))
         if span.kind in CALLERS:
             calls[callees.get((span.trace_id, span.span_id)) or peer_of(span), span.name] += 1
     return Version(len(served(spans)), operations, errors, calls)

@@ -7,10 +7,10 @@ Before it: the memory store. After it: `ServiceMap`. The rules, which SQL must m
 * P is looked for among spans that started at most 10 minutes before S, or at most 1 minute after it (clocks differ).
 * Every pair (P, S) is one call from P's version to S's version, counted when S started and with S's duration and status.
   It is a message when S is a consumer or P a producer. A link to the span that is the parent too is no second pair.
-* A client or producer span with a **peer** (text of its `peer.service`, else `messaging.destination.name`, else
-  `server.address`) is a call to that peer, without a version, counted when it started and with its own duration and
-  status; a message when it is a producer. In the answer, the peers of one caller's version that a counted pair of the
-  same kind went through (P had that peer) are left out: the callee speaks for itself.
+* A client or producer span with a **peer** (`peer_of`) is a call to that peer, without a version, counted when it
+  started and with its own duration and status; a message when it is a producer. In the answer, the peers of one
+  caller's version that a counted pair of the same kind went through (P had that peer) are left out: the callee speaks
+  for itself.
 * Time ranges are widened to whole buckets of 10 s.
 """
 
@@ -30,7 +30,8 @@ BEFORE_NS = 600_000_000_000
 AFTER_NS = 60_000_000_000
 """A caller started at most so long before, or after, the span that it called."""
 CALLERS = ("client", "producer")
-PEERS = ("peer.service", "messaging.destination.name", "server.address")
+QUEUE = "messaging.destination.name"
+PEERS = ("peer.service", "server.address", "net.peer.name", QUEUE)
 MOST_TRACES_OF_MAP = 1_000
 AROUND_NS = 3_600_000_000_000
 """A map of found traces looks at spans that started at most so long before or after the newest one that fits."""
@@ -118,8 +119,12 @@ def enters(span: Span, caller: Span) -> bool:
 
 
 def peer_of(span: Span) -> str:
-    """Return what a client or producer says that it called, "" when it says nothing."""
-    return next((found for name in PEERS if (found := text(span.attributes, name))), "")
+    """Return what a span says that it called, "" when it says nothing.
+
+    The first of `PEERS` that is text and not empty; of a producer or consumer, first of all its queue.
+    """
+    names = (QUEUE, *PEERS) if span.kind in ("producer", "consumer") else PEERS
+    return next((found for name in names if (found := text(span.attributes, name))), "")
 
 
 def kind_of(span: Span, caller: Span) -> str:

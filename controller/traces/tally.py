@@ -4,7 +4,7 @@ Before it: spans in memory, or cells of a store's rollups. After it: `Red` and `
 finish with this, so that they can only differ in which spans they count.
 
 A duration falls into the first bucket of `LADDER_NS` that is no shorter, longer ones into one more at the end. The
-exemplar is the trace of the slowest failed span; when none failed, of the slowest; of equals, the greatest trace id.
+exemplar is the greatest trace id among failed spans; when none failed, among all.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from controller.model.trace import Span
 STEP_NS = 10_000_000_000
 """The shortest bucket of time that is counted: 10 s."""
 BUCKETS = len(LADDER_NS) + 1
-NOBODY = (0, "")
 
 
 @dataclass(slots=True)
@@ -29,38 +28,36 @@ class Tally:
 
     Args:
         buckets: By `LADDER_NS`, one more for longer ones.
-        slowest: Duration, nanoseconds, and trace id of the slowest span; `NOBODY` when there is none.
-        slowest_failed: The same of those that failed.
+        any_trace: The greatest trace id, "" when nothing was counted; failed_trace: of those that failed.
     """
 
     calls: int = 0
     failed: int = 0
     buckets: list[int] = field(default_factory=lambda: [0] * BUCKETS)
-    slowest: tuple[int, str] = NOBODY
-    slowest_failed: tuple[int, str] = NOBODY
+    any_trace: str = ""
+    failed_trace: str = ""
 
     def take(self, span: Span) -> None:
         """Count one span."""
-        here = (span.duration_ns, span.trace_id)
         self.calls += 1
         self.buckets[bisect_left(LADDER_NS, span.duration_ns)] += 1
-        self.slowest = max(self.slowest, here)
+        self.any_trace = max(self.any_trace, span.trace_id)
         if span.status == "error":
             self.failed += 1
-            self.slowest_failed = max(self.slowest_failed, here)
+            self.failed_trace = max(self.failed_trace, span.trace_id)
 
     def merge(self, other: Tally) -> None:
         """Count everything that another one counted."""
         self.calls += other.calls
         self.failed += other.failed
         self.buckets = [mine + theirs for mine, theirs in zip(self.buckets, other.buckets, strict=True)]
-        self.slowest = max(self.slowest, other.slowest)
-        self.slowest_failed = max(self.slowest_failed, other.slowest_failed)
+        self.any_trace = max(self.any_trace, other.any_trace)
+        self.failed_trace = max(self.failed_trace, other.failed_trace)
 
     @property
     def exemplar(self) -> str:
         """Trace id to look at, "" when nothing was counted."""
-        return (self.slowest_failed if self.failed else self.slowest)[1]
+        return self.failed_trace if self.failed else self.any_trace
 
     def red(self) -> Red:
         """Say it with quantiles."""
