@@ -12,16 +12,18 @@ from controller.api import spans
 from controller.api.asking import Paged, Searched, Text
 from controller.errors import NotFound
 from controller.model.trace import Outline
-from controller.traces.port import MOST_SPANS, TraceStore
+from controller.traces.port import TraceStore
 from controller.traces.tree import tree_of
 
 TRACE_ID = re.compile(r"[0-9a-f]{32}")
 SPAN_ID = re.compile(r"[0-9a-f]{16}")
 SHOWN = 1_000
 """Rows of a tree in an answer, unless asked otherwise."""
+MOST_ROWS = 20_000
+"""About 8 MB. Whoever wants every span of a larger trace asks for it whole."""
 
 Rows = Annotated[
-    int, Query(ge=1, le=MOST_SPANS, description="Rows of the tree; the most telling spans come first.")
+    int, Query(ge=1, le=MOST_ROWS, description="Rows of the tree; the most telling spans come first.")
 ]
 
 
@@ -96,8 +98,7 @@ class TraceRoutes:
         return {"values": list(await self._traces.values(key, prefix, service))}
 
     async def _summary(self, trace_id: str, outline: Outline, limit: int) -> dict[str, Any]:
-        first = await self._traces.span(trace_id, outline.spans[0].span_id)
-        correlation_id = first.correlation_id if first else ""
+        correlation_id = await self._correlation_of(trace_id, outline)
 
         def rendered() -> dict[str, Any]:
             return {
@@ -109,6 +110,17 @@ class TraceRoutes:
 
         # A trace of 50 000 spans takes a second: others are answered meanwhile.
         return await asyncio.to_thread(rendered)
+
+    async def _correlation_of(self, trace_id: str, outline: Outline) -> str:
+        """Return the correlation ID of a trace: of its first span, or of the first of the next service behind a proxy."""
+        firsts: dict[str, str] = {}
+        for one in outline.spans:
+            firsts.setdefault(one.service, one.span_id)
+        for span_id in list(firsts.values())[:2]:
+            found = await self._traces.span(trace_id, span_id)
+            if found is not None and found.correlation_id:
+                return found.correlation_id
+        return ""
 
 
 class CorrelationRoutes:

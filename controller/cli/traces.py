@@ -141,7 +141,7 @@ def get(
     is_full: Annotated[
         bool, typer.Option("--full", help="Every span with all attributes; with --json only.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, max=50_000, help="Rows; the most telling ones.")] = 200,
+    limit: Annotated[int, typer.Option(min=1, max=20_000, help="Rows; the most telling ones.")] = 200,
     as_json: Json = False,
 ) -> None:
     """Show one trace."""

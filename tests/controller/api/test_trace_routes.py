@@ -130,6 +130,16 @@ async def test_a_trace_comes_as_a_summary_first() -> None:
     assert "attributes" not in found["tree"][0]
 
 
+async def test_the_correlation_id_of_a_trace_behind_a_proxy_is_found() -> None:
+    """The proxy's own span, which comes first, carries none."""
+    proxy = a_span(7, 1, service="envoy", attributes={"correlation.id": 5}, ms=50)
+    async with explorer([proxy, a_span(7, 2, 1, service="envoy"), a_span(7, 3, 2, start_ms=9)]) as client:
+        found = await get(client, f"/v1/traces/{TRACE}")
+
+    assert found["correlation_id"] == "cor-7"
+    assert found["links"]["correlation"] == "/v1/correlations/cor-7"
+
+
 async def test_a_large_trace_shows_its_most_telling_rows() -> None:
     """As many as asked for; what is left out is counted above it."""
     noise = [a_span(7, 10 + n, 1, start_ms=1 + n / 100, ms=0.001) for n in range(400)]
