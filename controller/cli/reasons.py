@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 MISSING = {
-    "unavailable": "traces: unavailable (the telemetry process does not answer)",
+    "unavailable": "traces: unavailable (the telemetry process did not answer in time)",
     "partly": "traces: some answers did not come in time; ask again",
 }
 

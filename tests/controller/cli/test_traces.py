@@ -165,7 +165,7 @@ def test_why_and_explain_show_the_same_failing_requests(serving: Serving, capsys
     assert "  payment.method=invoice: 20 of 20 failing, 10 of 300 in v1" in why
     assert "  new in v2: GET /products/{id} fails with InvoiceMissing, 20 times (never in v1)" in why
     assert explained[-len(why[1:]) :] == why[1:]
-    assert dead[1:] == ["traces: unavailable (the telemetry process does not answer)"]
+    assert dead[1:] == ["traces: unavailable (the telemetry process did not answer in time)"]
     assert json.loads("\n".join(said(capsys, "why", release, "--json")))["traces"] == "unavailable"
 
 
