@@ -12,6 +12,7 @@ import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -277,12 +278,10 @@ class Story:
         found: Mapping[str, Any] = {}
         deadline_s = time.monotonic() + TRACE_WITHIN_S
         while time.monotonic() < deadline_s:
-            try:
+            with suppress(Unavailable, NotFound):
                 found = await self._stack.api.get(f"/releases/{release}/why")
-            except (Unavailable, NotFound):
-                found = {}
             if found.get("failing_traces"):
-                return found
+                break
             await asyncio.sleep(STAY_EVERY_S)
         return found
 
