@@ -64,7 +64,8 @@ class Renderer:
 
     def _links(self, release: Release) -> dict[str, str]:
         order = release.order
-        links = {"self": f"/v1/releases/{order.id}", "events": f"/v1/releases/{order.id}/events"}
+        itself = f"/v1/releases/{order.id}"
+        links = {"self": itself, "events": f"{itself}/events", "why": f"{itself}/why"}
         if self._temporal is not None:
             # The workflow's id is the lock on the target, so it is known without asking.
             links["temporal_ui"] = (

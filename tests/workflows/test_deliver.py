@@ -189,7 +189,7 @@ async def test_an_alert_about_failures_names_them_on_its_way_out() -> None:
             notice = Notice(name, "pager", "release.rolled_back", "rel-1", "t", "why", 1_000.0, about)
             await world.store.record(event, None, [notice])
         await world.traces.put(a_request(1, "v2", error="Boom"))
-        examples = Examples(traces=world.traces, monotonic=world.clock.boot_s, patience_s=0.02)
+        examples = Examples(traces=world.traces, monotonic=world.clock.boot_s, patience_s=0.1)
         deliveries = Deliveries(
             store=world.store,
             notifiers=world.notifiers,

@@ -274,13 +274,13 @@ class Story:
         )
 
     async def _why(self, release: str) -> Mapping[str, Any]:
-        """Return why the release was rolled back, once its failing traces are there."""
+        """Return why the release was rolled back, once its failing traces and the rest are there; else what there is."""
         found: Mapping[str, Any] = {}
         deadline_s = time.monotonic() + TRACE_WITHIN_S
         while time.monotonic() < deadline_s:
             with suppress(Unavailable, NotFound):
                 found = await self._stack.api.get(f"/releases/{release}/why")
-            if found.get("failing_traces"):
+            if found.get("failing_traces") and found["traces"] == "ok":
                 break
             await asyncio.sleep(STAY_EVERY_S)
         return found

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from controller.api.app import create_app
 from controller.model.trace import Span, SpanEvent, SpanLink, Value
@@ -278,65 +280,65 @@ async def test_names_are_completed() -> None:
     assert values == ["card", "invoice"]
 
 
-@pytest.mark.parametrize(
-    ("path", "field"),
-    [
-        ("/v1/traces?serivce=catalog", "serivce"),
-        ("/v1/traces?service=a&service=b", "service"),
-        ("/v1/traces?min_duration=250", "min_duration"),
-        ("/v1/traces?min_duration=2s&max_duration=1s", "max_duration"),
-        ("/v1/traces?max_duration=0s", "max_duration"),
-        ("/v1/traces?since=yesterday", "since"),
-        ("/v1/traces?since=2026-11-28T09:00:00", "since"),
-        ("/v1/traces?since=1960-01-01T00:00:00Z", "since"),
-        ("/v1/traces?since=1m&until=5m", "until"),
-        ("/v1/traces?until=9999-12-31T00:00:00Z", "until"),
-        ("/v1/traces?min_duration=999999999999d", "min_duration"),
-        ("/v1/traces?status=bad", "status"),
-        ("/v1/traces?kind=zq7echo", "kind"),
-        ("/v1/traces?where=a%20%3D", "where"),
-        ("/v1/traces?cursor=zq7echo", "cursor"),
-        ("/v1/traces?limit=0", "limit"),
-        ("/v1/traces/values", "key"),
-        (f"/v1/traces/{TRACE}?limit=60000", "limit"),
-        ("/v1/services?service=a", "service"),
-        ("/v1/services/catalog/difference?base=v1", "other"),
-        ("/v1/map?since=zq7echo", "since"),
-        ("/v1/releases?traget=catalog", "traget"),
-        ("/v1/status?zq7echo%3C=1", "(a name that is not shown)"),
-        ("/v1/targets/catalog?env=local", "env"),
-        ("/health?x=1", "x"),
-    ],
-)
-async def test_what_cannot_be_asked_names_its_parameter(path: str, field: str) -> None:
+REFUSED = [
+    ("/v1/traces?serivce=catalog", "serivce"),
+    ("/v1/traces?service=a&service=b", "service"),
+    ("/v1/traces?min_duration=250", "min_duration"),
+    ("/v1/traces?min_duration=2s&max_duration=1s", "max_duration"),
+    ("/v1/traces?max_duration=0s", "max_duration"),
+    ("/v1/traces?since=yesterday", "since"),
+    ("/v1/traces?since=2026-11-28T09:00:00", "since"),
+    ("/v1/traces?since=1960-01-01T00:00:00Z", "since"),
+    ("/v1/traces?since=1m&until=5m", "until"),
+    ("/v1/traces?until=9999-12-31T00:00:00Z", "until"),
+    ("/v1/traces?min_duration=999999999999d", "min_duration"),
+    ("/v1/traces?status=bad", "status"),
+    ("/v1/traces?kind=zq7echo", "kind"),
+    ("/v1/traces?where=a%20%3D", "where"),
+    ("/v1/traces?cursor=zq7echo", "cursor"),
+    ("/v1/traces?limit=0", "limit"),
+    ("/v1/traces/values", "key"),
+    (f"/v1/traces/{TRACE}?limit=60000", "limit"),
+    ("/v1/services?service=a", "service"),
+    ("/v1/services/catalog/difference?base=v1", "other"),
+    ("/v1/map?since=zq7echo", "since"),
+    ("/v1/releases?traget=catalog", "traget"),
+    ("/v1/status?zq7echo%3C=1", "(a name that is not shown)"),
+    ("/v1/targets/catalog?env=local", "env"),
+    ("/health?x=1", "x"),
+]
+
+
+async def test_what_cannot_be_asked_names_its_parameter() -> None:
     """422 with the name, short, and without an echo of the value; old routes as well."""
     async with explorer(a_request(7, "v1")) as client:
-        answer = await client.get(path)
+        for path, field in REFUSED:
+            answer = await client.get(path)
 
-    assert (answer.status_code, answer.json()["field"]) == (422, field)
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert "zq7echo" not in answer.text
+            assert (path, answer.status_code, answer.json()["field"]) == (path, 422, field)
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert "zq7echo" not in answer.text
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        f"/v1/traces/{'f' * 32}",
-        f"/v1/traces/{'f' * 32}?full=true",
-        "/v1/traces/zq7echo",
-        f"/v1/traces/{TRACE}/spans/{'f' * 16}",
-        f"/v1/traces/{TRACE}/spans/zq7echo",
-        "/v1/correlations/zq7echo",
-        f"/v1/correlations/{'x' * 5_000}",
-    ],
-)
-async def test_what_is_not_known_is_404(path: str) -> None:
+UNKNOWN = [
+    f"/v1/traces/{'f' * 32}",
+    f"/v1/traces/{'f' * 32}?full=true",
+    "/v1/traces/zq7echo",
+    f"/v1/traces/{TRACE}/spans/{'f' * 16}",
+    f"/v1/traces/{TRACE}/spans/zq7echo",
+    "/v1/correlations/zq7echo",
+    f"/v1/correlations/{'x' * 5_000}",
+]
+
+
+async def test_what_is_not_known_is_404() -> None:
     """Not known, or no longer."""
     async with explorer(a_request(7, "v1")) as client:
-        answer = await client.get(path)
+        for path in UNKNOWN:
+            answer = await client.get(path)
 
-    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-    assert "zq7echo" not in answer.text
+            assert (path, answer.status_code, answer.json()["code"]) == (path, 404, "not_found")
+            assert "zq7echo" not in answer.text
 
 
 async def test_dead_telemetry_is_503_for_traces_only() -> None:
@@ -373,3 +375,75 @@ async def test_the_document_describes_what_can_be_asked() -> None:
         "/v1/map",
         "/v1/differences",
     }
+
+
+ROUTES = st.sampled_from(
+    [
+        "/v1/traces",
+        "/v1/traces/keys",
+        "/v1/traces/values",
+        f"/v1/traces/{TRACE}",
+        "/v1/correlations/cor-7",
+        "/v1/services",
+        "/v1/services/catalog/operations",
+        "/v1/services/catalog/difference",
+        "/v1/map",
+        "/v1/differences",
+    ]
+)
+NAMES = st.sampled_from(
+    [
+        "service",
+        "version",
+        "operation",
+        "kind",
+        "status",
+        "min_duration",
+        "max_duration",
+        "release",
+        "track",
+        "correlation_id",
+        "where",
+        "since",
+        "until",
+        "limit",
+        "cursor",
+        "key",
+        "prefix",
+        "base",
+        "other",
+        "others_version",
+        "full",
+    ]
+)
+ODD = st.text(max_size=40) | st.sampled_from(
+    [
+        "-1",
+        "1e400",
+        "9" * 400,
+        "0s",
+        "1.5ms",
+        "NaN",
+        "2026-02-30T00:00:00Z",
+        "0001-01-01T00:00:00Z",
+        "a=~(",
+        "((((",
+        "1d",
+    ]
+)
+
+
+@given(st.lists(st.tuples(ROUTES, st.dictionaries(NAMES, ODD, max_size=4)), min_size=15, max_size=25))
+@settings(max_examples=8, deadline=None)
+def test_no_question_breaks_it(questions: list[tuple[str, dict[str, str]]]) -> None:
+    """Whatever is asked is answered, or refused as a problem; never a 5xx."""
+
+    async def ask() -> list[httpx.Response]:
+        async with explorer(a_request(7, "v1")) as client:
+            return [await client.get(path, params=query) for path, query in questions]
+
+    for answer in asyncio.run(ask()):
+        assert answer.status_code in (200, 404, 422), answer.text
+        if answer.status_code != 200:
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert len(answer.content) < 4_096

@@ -95,7 +95,9 @@ def test_any_text_is_read_or_refused(expression: str) -> None:
         has_match(expression, "Zeisig 1\n")
 
 
-@pytest.mark.parametrize("expression", ["(?:a+)+$", "^(?:a|aa)*$", "(?:a|b)*a(?:a|b){90}c", "a*a*a*a*a*a*a*b"])
+@pytest.mark.parametrize(
+    "expression", ["(?:a+)+$", "^(?:a|aa)*$", "(?:a|b)*a(?:a|b){90}c", "a*a*a*a*a*a*a*b"]
+)
 def test_nothing_takes_for_ever(expression: str) -> None:
     """Expressions that make a backtracking engine hang end, on the longest text that is looked at."""
     begun_s = time.process_time()

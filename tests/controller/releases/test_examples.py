@@ -63,7 +63,7 @@ async def test_a_store_that_hangs_costs_one_short_wait_and_then_none() -> None:
     traces = await shop()
     traces.is_hung = True
     now_s = 0.0
-    examples = Examples(traces=traces, monotonic=lambda: now_s, patience_s=0.02)
+    examples = Examples(traces=traces, monotonic=lambda: now_s, patience_s=0.1)
     assert await examples.beside(NOTICE) is NOTICE
     traces.is_hung = False
 

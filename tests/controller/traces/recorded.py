@@ -123,13 +123,20 @@ class Recorded(MemoryTraces):
     is_down = False
     is_hung = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: list[Span] = []
+
     async def put(self, spans: Iterable[Span]) -> None:
-        """Keep spans."""
-        await self.ingest([decoding.encode(spans)])
+        """Keep spans, once as they travel and once decoded, so that a busy machine answers within any patience."""
+        body = decoding.encode(spans)
+        await self.ingest([body])
+        self._known += decoding.spans(body)
+        self._known.sort(key=lambda span: (span.start_ns, span.span_id))
 
     async def _asked(self, answer: Callable[[Sequence[Span]], Answer]) -> Answer:
         if self.is_down:
             raise TracesUnavailable("telemetry does not answer")
         if self.is_hung:
             await asyncio.Event().wait()
-        return await super()._asked(answer)
+        return answer(self._known)
