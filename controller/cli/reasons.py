@@ -34,10 +34,17 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield "what they have in common:"
         for one in found["differences"]:
             yield f"  {one['sentence']}"
+    if _are_like_the_good_ones(found):
+        yield "  no attribute but the failure itself tells them from good requests"
     if found["changes"]:
         yield f"what changed from {found['stable']} to {found['version']}:"
         for sentence in found["changes"]:
             yield f"  {sentence}"
+
+
+def _are_like_the_good_ones(found: Mapping[str, Any]) -> bool:
+    is_known = found["traces"] == "ok" and bool(found["failing_traces"])
+    return is_known and all(one["is_symptom"] for one in found["differences"])
 
 
 def _clean(line: str) -> str:

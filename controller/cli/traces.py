@@ -157,7 +157,9 @@ def get(
     console = shown.console()
     about = f"correlation ID {found['correlation_id']}" if found.get("correlation_id") else ""
     kept = f"{found['spans']} spans" + (f", {found['failed']} failed" if found["failed"] else "")
-    heading = f"{found.get('trace_id') or str(len(found['traces'])) + ' traces'}  {found['started_at']}  "
+    traces = len(found.get("traces", ()))
+    itself = found.get("trace_id") or f"{traces} trace{'' if traces == 1 else 's'}"
+    heading = f"{itself}  {found['started_at']}  "
     shown.line(printable(f"{heading}{length(found['duration_ms'])}, {kept}  {about}".rstrip()))
     for line in lines(found, console.width if console.is_terminal else PIPED_WIDTH):
         console.print(line, highlight=False, soft_wrap=True)

@@ -169,6 +169,18 @@ def test_why_and_explain_show_the_same_failing_requests(serving: Serving, capsys
     assert json.loads("\n".join(said(capsys, "why", release, "--json")))["traces"] == "unavailable"
 
 
+def test_failures_at_random_have_nothing_in_common(serving: Serving, capsys: Capture) -> None:
+    """That is said: whoever looks for a cause in the requests looks in vain."""
+    keep(serving, [span for n in range(200) for span in a_request(n + 1, "v1")])
+    keep(serving, [span for n in range(60) for span in a_request(n + 1_001, "v2", error="Boom" if n % 6 else "")])
+    release = rolled_back(serving)
+
+    why = said(capsys, "why", release)
+
+    assert "  no attribute but the failure itself tells them from good requests" in why
+    assert not any("release.track" in line for line in why)
+
+
 def test_what_the_api_refuses_names_the_parameter(shop: Serving, capsys: Capture) -> None:
     """One line."""
     assert said(capsys, "find", "--since", "yesterday", code=1)[0].startswith(
