@@ -20,7 +20,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
+from math import isfinite
 from typing import TypeAlias
 
 from controller.errors import InvalidInput
@@ -92,6 +94,8 @@ def parse(where: str) -> Condition:
     """
     if len(where) > LONGEST:
         raise InvalidInput(f"expected at most {LONGEST} characters", field="where")
+    if any("\ud800" <= sign <= "\udfff" for sign in where):
+        raise InvalidInput("halves of surrogate pairs are no text", field="where")
     return _Parser(tuple(_tokens(where))).whole()
 
 
@@ -112,12 +116,25 @@ def fits(condition: Condition, span: Attributes, resource: Attributes) -> bool:
 
 
 def plain(value: Value) -> str:
-    """Say a value as text, as comparisons see it: true and false in small letters, a whole float without its point."""
+    """Say a value as text, as comparisons see it: true and false in small letters, numbers as JavaScript writes them."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
+    if isinstance(value, float):
+        return _float(value)
     return "" if value is None else str(value)
+
+
+def _float(value: float) -> str:
+    """Write the fewest digits that mean the number, plain from 1e-6 to 1e21; -0 keeps its sign."""
+    if not isfinite(value):
+        return str(value)
+    shortest = Decimal(repr(value)).normalize()
+    sign, digits, exponent = shortest.as_tuple()
+    place = len(digits) + int(exponent)
+    if -6 < place <= 21:
+        return f"{shortest:f}"
+    rest = "".join(map(str, digits[1:]))
+    return f"{'-' * sign}{digits[0]}{'.' * bool(rest)}{rest}e{place - 1}"
 
 
 def _look_up(scope: str, key: str, span: Attributes, resource: Attributes) -> tuple[bool, Value]:

@@ -45,9 +45,9 @@ class Version:
     """
 
     served: int = 0
-    operations: Mapping[tuple[str, str], Tally] = field(default_factory=dict)
-    errors: Mapping[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
-    calls: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    operations: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    errors: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+    calls: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 def difference(

@@ -4,7 +4,7 @@ Before it: the memory store. After it: `ServiceMap`. The rules, which SQL must m
 
 * A span S **enters from** a span P when P is its parent (same trace), or S is a consumer that links to P (any trace);
   and P is of another service, or P is a client or producer and S a server or consumer (a service that calls itself).
-* P is looked for among spans that started at most 10 minutes before S, or at most 1 minute after it (clocks differ).
+* P is looked for among spans that started at most 10 minutes before S, or at most 10 s after it (clocks differ).
 * Every pair (P, S) is one call from P's version to S's version, counted when S started and with S's duration and status.
   It is a message when S is a consumer or P a producer. A link to the span that is the parent too is no second pair.
 * A client or producer span with a **peer** (`peer_of`) is a call to that peer, without a version, counted when it
@@ -27,7 +27,7 @@ from controller.traces import adding, selecting
 from controller.traces.tally import Tally, in_range, widened
 
 BEFORE_NS = 600_000_000_000
-AFTER_NS = 60_000_000_000
+AFTER_NS = 10_000_000_000
 """A caller started at most so long before, or after, the span that it called."""
 CALLERS = ("client", "producer")
 QUEUE = "messaging.destination.name"

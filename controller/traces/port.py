@@ -83,6 +83,7 @@ class TraceStore(ABC):
 
         Raises:
             TracesUnavailable: The store cannot take them now; nothing of the batch was kept.
+            InvalidInput: One of them is no OTLP after all; nothing of the batch was kept.
         """
 
     @abstractmethod

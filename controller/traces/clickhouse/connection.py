@@ -11,7 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from typing import Any
 
-from controller.errors import SerinusError, TracesUnavailable
+from controller.errors import InvalidInput, TracesUnavailable
 from controller.traces.clickhouse.literal import quoted
 from controller.traces.clickhouse.otlp_format import MESSAGE, PROTO
 
@@ -26,13 +26,6 @@ _DISK_FULL = {"243", "28"}
 _TOO_SLOW = {"159", "160"}
 _TOO_LARGE = {"241", "158", "396", "307"}
 _BROKEN = {"40", "32", "33", "117", "228", "233", "246", "271", "432", "538", "739"}
-
-
-class BodyUnreadable(SerinusError):
-    """A batch holds bytes that are no OTLP; nothing of it was kept."""
-
-    code = "body_unreadable"
-    http_status = 400
 
 
 class Connection(ABC):
@@ -51,7 +44,7 @@ class Connection(ABC):
         """Commit a batch made by `otlp_format.envelope`; all of it or nothing.
 
         Raises:
-            BodyUnreadable: A body in it is no OTLP.
+            InvalidInput: A body in it is no OTLP.
             TracesUnavailable: It could not be committed.
         """
 
@@ -73,12 +66,12 @@ class Connection(ABC):
         return [json.loads(line) for line in answer.splitlines() if line]
 
 
-def failed(message: str) -> TracesUnavailable | BodyUnreadable:
+def failed(message: str) -> TracesUnavailable | InvalidInput:
     """Return the error that a message of ClickHouse stands for."""
     found = _CODE.search(message)
     code = found[1] if found else ""
     if code in ("444", "131") or "Protobuf" in message:
-        return BodyUnreadable("the body is not an ExportTraceServiceRequest", field="body")
+        return InvalidInput("the body is not an ExportTraceServiceRequest", field="body")
     if code in _DISK_FULL or "No space left" in message or "File too large" in message or "ENOSPC" in message:
         return TracesUnavailable(
             "the disk of the trace store is full; free some space or lower telemetry.keep_disk_bytes"

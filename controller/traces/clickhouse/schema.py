@@ -2,7 +2,7 @@
 
 Before it: `otlp_format`, which names the fields. After it: every question of this package. The way of a batch:
 
-    otlp_in (keeps nothing) -> spans_in (keeps nothing, a row a span) -> spans_v1, red10_v1, edge10_v1, attr_keys_v1
+    otlp_in (keeps nothing) -> spans_in (keeps nothing, a row a span) -> spans_v1, red10_v1, mark10_v1 (edge_schema), attr_keys_v1
                             -> resources_v1
 
 Nothing is lost: `attrs` holds scalars as text, `kinds` one letter an attribute (`KINDS`), in the order of `attrs`, and
@@ -14,12 +14,15 @@ to partition p + KEPT, straight into spans_v1, so that no rollup counts them aga
 from __future__ import annotations
 
 from controller.model.insight import LADDER_NS
+from controller.traces.clickhouse.edge_schema import EDGE_TABLES, EDGE_VIEWS
 
 PARTITION_NS = 6 * 3600 * 1_000_000_000
 FAR_NS = 365 * 86_400 * 1_000_000_000
 """Length of a partition, nanoseconds: of spans near the present, and of those that are more than 30 days off."""
 FAR, KEPT = 1_000_000, 2_000_000
 """Added to a partition's number: for spans far from the present, and for telling traces kept for longer."""
+DURABLE = "fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1"
+"""A commit outlives a loss of power. Merged parts too: chDB removes the parts that were merged at once."""
 KINDS = "sbidBamn"
 """Letters: str, bool, int, float (double), bytes, list (array), dict (map), None."""
 
@@ -89,9 +92,9 @@ SPANS = f"""CREATE TABLE IF NOT EXISTS spans_v1 ({_COLUMNS},
     INDEX by_duration duration_ns TYPE minmax GRANULARITY 1
 ) ENGINE = MergeTree PARTITION BY part
 ORDER BY (toStartOfInterval(start, INTERVAL 10 MINUTE), trace_id, start, span_id)
-SETTINGS index_granularity = 4096, fsync_after_insert = 1, fsync_part_directory = 1"""
+SETTINGS index_granularity = 4096, {DURABLE}"""
 
-RESOURCES = """CREATE TABLE IF NOT EXISTS resources_v1 (
+RESOURCES = f"""CREATE TABLE IF NOT EXISTS resources_v1 (
     res_id UInt64,
     attrs Map(LowCardinality(String), String) CODEC(ZSTD(1)),
     kinds String CODEC(ZSTD(1)),
@@ -99,9 +102,9 @@ RESOURCES = """CREATE TABLE IF NOT EXISTS resources_v1 (
     schema_url String CODEC(ZSTD(1)),
     dropped UInt32,
     last_seen DateTime
-) ENGINE = ReplacingMergeTree(last_seen) ORDER BY res_id SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"""
+) ENGINE = ReplacingMergeTree(last_seen) ORDER BY res_id SETTINGS {DURABLE}"""
 
-RED = """CREATE TABLE IF NOT EXISTS red10_v1 (
+RED = f"""CREATE TABLE IF NOT EXISTS red10_v1 (
     bucket DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
     service LowCardinality(String),
     version LowCardinality(String),
@@ -116,30 +119,15 @@ RED = """CREATE TABLE IF NOT EXISTS red10_v1 (
     failed_exemplar SimpleAggregateFunction(max, FixedString(16)),
     last_start SimpleAggregateFunction(max, DateTime64(9, 'UTC'))
 ) ENGINE = AggregatingMergeTree PARTITION BY toYYYYMM(bucket)
-ORDER BY (bucket, service, version, name, kind, release, env) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"""
+ORDER BY (bucket, service, version, name, kind, release, env) SETTINGS {DURABLE}"""
 
-EDGES = """CREATE TABLE IF NOT EXISTS edge10_v1 (
-    bucket DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
-    caller LowCardinality(String),
-    caller_version LowCardinality(String),
-    callee LowCardinality(String),
-    callee_version LowCardinality(String),
-    kind LowCardinality(String),
-    calls SimpleAggregateFunction(sum, UInt64),
-    failed SimpleAggregateFunction(sum, UInt64),
-    buckets SimpleAggregateFunction(sumMap, Map(UInt16, UInt64)),
-    exemplar SimpleAggregateFunction(max, FixedString(16)),
-    failed_exemplar SimpleAggregateFunction(max, FixedString(16))
-) ENGINE = AggregatingMergeTree PARTITION BY toYYYYMM(bucket)
-ORDER BY (bucket, caller, caller_version, callee, callee_version, kind) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"""
-
-ATTR_KEYS = """CREATE TABLE IF NOT EXISTS attr_keys_v1 (
+ATTR_KEYS = f"""CREATE TABLE IF NOT EXISTS attr_keys_v1 (
     scope LowCardinality(String),
     key String,
     kind LowCardinality(String),
     service LowCardinality(String),
     last_seen SimpleAggregateFunction(max, DateTime)
-) ENGINE = AggregatingMergeTree ORDER BY (scope, key, kind, service) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"""
+) ENGINE = AggregatingMergeTree ORDER BY (scope, key, kind, service) SETTINGS {DURABLE}"""
 
 
 def _first_text(pairs: str, key: str) -> str:
@@ -272,24 +260,20 @@ TO_RED = f"""CREATE MATERIALIZED VIEW IF NOT EXISTS to_red10_v1 TO red10_v1 AS
 SELECT toStartOfInterval(start, INTERVAL 10 SECOND) AS bucket, service, version, name, kind, release, env,
     {_COUNTED}, max(start) AS last_start
 FROM spans_in GROUP BY bucket, service, version, name, kind, release, env"""
-TO_EDGES = f"""CREATE MATERIALIZED VIEW IF NOT EXISTS to_edge10_v1 TO edge10_v1 AS
-SELECT toStartOfInterval(start, INTERVAL 10 SECOND) AS bucket, service AS caller, version AS caller_version,
-    peer AS callee, '' AS callee_version, if(spans_in.kind = 4, 'message', 'call') AS kind, {_COUNTED}
-FROM spans_in WHERE spans_in.kind IN (3, 4) AND peer != ''
-GROUP BY bucket, caller, caller_version, callee, callee_version, kind"""
 TO_ATTR_KEYS = """CREATE MATERIALIZED VIEW IF NOT EXISTS to_attr_keys_v1 TO attr_keys_v1 AS
 SELECT 'span' AS scope, key, kind, service, now() AS last_seen
 FROM (
     SELECT service, arrayJoin(arrayZip(ks, splitByString('', letters))) AS pair, pair.1 AS key, pair.2 AS kind
     FROM (SELECT DISTINCT service, mapKeys(attrs) AS ks, toString(kinds) AS letters FROM spans_in)
 ) GROUP BY key, kind, service"""
-TO_RESOURCE_KEYS = f"""CREATE MATERIALIZED VIEW IF NOT EXISTS to_resource_keys_v1 TO attr_keys_v1 AS
-SELECT 'resource' AS scope, key, kind, service, now() AS last_seen
+TO_RESOURCE_KEYS = """CREATE MATERIALIZED VIEW IF NOT EXISTS to_resource_keys_v1 TO attr_keys_v1 AS
+SELECT 'resource' AS scope, key, kind, service, max(seen) AS last_seen
 FROM (
-    SELECT {_first_text("resource.attributes", "service.name")} AS service,
+    SELECT if(substring(kinds, indexOf(mapKeys(attrs), 'service.name'), 1) = 's', attrs['service.name'], '') AS service,
+        last_seen AS seen,
         arrayJoin(arrayZip(mapKeys(attrs), splitByString('', kinds))) AS pair, pair.1 AS key, pair.2 AS kind
-    FROM ({_RESOURCE_ROWS})
+    FROM resources_v1
 ) GROUP BY key, kind, service"""
 
-TABLES = (OTLP_IN, SPANS_IN, SPANS, RESOURCES, RED, EDGES, ATTR_KEYS)
-VIEWS = (TO_RESOURCES, TO_SPANS_IN, TO_SPANS, TO_RED, TO_EDGES, TO_ATTR_KEYS, TO_RESOURCE_KEYS)
+TABLES = (OTLP_IN, SPANS_IN, SPANS, RESOURCES, RED, *EDGE_TABLES, ATTR_KEYS)
+VIEWS = (TO_RESOURCES, TO_SPANS_IN, TO_SPANS, TO_RED, *EDGE_VIEWS, TO_ATTR_KEYS, TO_RESOURCE_KEYS)

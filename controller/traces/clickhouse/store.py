@@ -6,7 +6,8 @@ for sums, `retention` for what goes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,10 +23,11 @@ from controller.model.insight import (
 )
 from controller.model.searching import Page, Range, Search
 from controller.model.trace import Outline, Span, Trace
-from controller.traces.clickhouse import insights, migrations
+from controller.traces.clickhouse import completing, insights, migrations, reading, searching
 from controller.traces.clickhouse.crew import Crew
 from controller.traces.clickhouse.embedded import EmbeddedConnection
 from controller.traces.clickhouse.otlp_format import envelope
+from controller.traces.clickhouse.settling import Settling
 from controller.traces.port import (
     ALWAYS,
     FIRST_PAGE,
@@ -35,6 +37,7 @@ from controller.traces.port import (
     TraceCapabilities,
     TraceStore,
 )
+from controller.traces.selecting import is_trace_id
 
 MEMORY_BYTES = 1024 * 1024 * 1024
 DEADLINE_S = 4.0
@@ -48,38 +51,53 @@ class ClickHouseTraces(TraceStore):
         folder: Belongs to this process alone while it is open; made when it is missing.
         memory_bytes: Most memory of the engine, bytes.
         deadline_s: Longest time for one question, seconds.
+        now_ns: Where searches begin to look, nanoseconds since 1970.
     """
 
     def __init__(
-        self, folder: Path, *, memory_bytes: int = MEMORY_BYTES, deadline_s: float = DEADLINE_S
+        self,
+        folder: Path,
+        *,
+        memory_bytes: int = MEMORY_BYTES,
+        deadline_s: float = DEADLINE_S,
+        now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         connect = partial(EmbeddedConnection, folder.absolute(), memory_bytes=memory_bytes)
         self._crew = Crew(connect, prepare=migrations.migrate, deadline_s=deadline_s)
+        self._resources = reading.Resources(self._crew)
+        self._settling = Settling(self._crew)
+        self._now_ns = now_ns
 
     async def ingest(self, bodies: Sequence[bytes]) -> None:
         """Keep bodies; returns after the commit."""
         payload = envelope(bodies)
         await self._crew.write(lambda connection: connection.insert(payload))
+        self._settling.nudge()
 
     async def search(self, search: Search, page: Page = FIRST_PAGE) -> TracePage:
         """Return the newest traces with a span that fits."""
-        raise NotImplementedError
+        return await searching.search(self._crew, search, page, self._now_ns)
 
     async def get(self, trace_id: str) -> Trace | None:
         """Return all known spans of a trace, or None."""
-        raise NotImplementedError
+        if not is_trace_id(trace_id):
+            return None
+        found = await reading.spans(self._crew, self._resources, trace_id)
+        return Trace(trace_id, found) if found else None
 
     async def span(self, trace_id: str, span_id: str) -> Span | None:
         """Return one span, or None."""
-        raise NotImplementedError
+        if not is_trace_id(trace_id) or not is_trace_id(span_id * 2):
+            return None
+        return next(iter(await reading.spans(self._crew, self._resources, trace_id, span_id)), None)
 
     async def outline(self, trace_id: str, limit: int = MOST_SPANS) -> Outline | None:
         """Return the spans of a trace without attributes, or None."""
-        raise NotImplementedError
+        return await reading.outline(self._crew, trace_id, limit) if is_trace_id(trace_id) else None
 
     async def timeline(self, correlation_id: str, limit: int = MOST_SPANS) -> Outline:
         """Return the spans of all traces of a correlation ID."""
-        raise NotImplementedError
+        return await reading.timeline(self._crew, correlation_id, limit)
 
     async def services(self, within: Range = ALWAYS) -> tuple[ServiceRow, ...]:
         """Return every version of every service."""
@@ -109,11 +127,11 @@ class ClickHouseTraces(TraceStore):
 
     async def keys(self, prefix: str = "", service: str = "") -> tuple[AttributeKey, ...]:
         """Return attributes that spans carry."""
-        raise NotImplementedError
+        return await completing.keys(self._crew, prefix, service)
 
     async def values(self, key: str, prefix: str = "", service: str = "") -> tuple[str, ...]:
         """Return values of an attribute."""
-        raise NotImplementedError
+        return await completing.values(self._crew, key, prefix, service, self._now_ns)
 
     async def rates(self, service: str, within: Range, every_s: int = 10) -> tuple[RateRow, ...]:
         """Return counters per bucket of time."""
@@ -133,4 +151,5 @@ class ClickHouseTraces(TraceStore):
 
     async def aclose(self) -> None:
         """Let work under way end and let go of the folder."""
+        await self._settling.aclose()
         await self._crew.aclose()
