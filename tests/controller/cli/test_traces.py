@@ -172,7 +172,10 @@ def test_why_and_explain_show_the_same_failing_requests(serving: Serving, capsys
 def test_failures_at_random_have_nothing_in_common(serving: Serving, capsys: Capture) -> None:
     """That is said: whoever looks for a cause in the requests looks in vain."""
     keep(serving, [span for n in range(200) for span in a_request(n + 1, "v1")])
-    keep(serving, [span for n in range(60) for span in a_request(n + 1_001, "v2", error="Boom" if n % 6 else "")])
+    keep(
+        serving,
+        [span for n in range(60) for span in a_request(n + 1_001, "v2", error="Boom" if n % 6 else "")],
+    )
     release = rolled_back(serving)
 
     why = said(capsys, "why", release)
