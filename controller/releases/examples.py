@@ -84,13 +84,12 @@ def _of(notice: Notice) -> Search | None:
     service, version = (_text(notice.details, name) for name in ("target", "version"))
     if not service or not version or not notice.details.get("canary_failed"):
         return None
-    slower_than_s = notice.details.get("slower_than_s")
+    bound_s = notice.details.get("slower_than_s")
+    slower_than_s = float(bound_s) if isinstance(bound_s, int | float) and bound_s > 0 else None
     within = Range(
         max(0, round((notice.at - LOOKED_BACK_S) * 1e9)), max(1, round((notice.at + LATE_S) * 1e9))
     )
-    return failing(
-        service, version, within, slower_than_s=slower_than_s if isinstance(slower_than_s, float) else None
-    )
+    return failing(service, version, within, slower_than_s=slower_than_s)
 
 
 def _text(details: Mapping[str, object], name: str) -> str:
