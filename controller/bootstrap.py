@@ -62,6 +62,7 @@ class Worker:
     judge: Judge
     workloads: Mapping[str, Workloads]
     notifiers: Mapping[str, Notifier]
+    traces: TraceStore
 
 
 async def _keeper(settings: Settings, stack: AsyncExitStack) -> LeaseKeeper:
@@ -94,6 +95,12 @@ async def _notifiers(settings: Settings, stack: AsyncExitStack) -> Mapping[str, 
     return found
 
 
+async def _traces(settings: Settings, stack: AsyncExitStack) -> TraceStore:
+    traces = cast("TraceStore", load("traces", "remote")(settings.telemetry.url))
+    stack.push_async_callback(traces.aclose)
+    return traces
+
+
 async def _source(settings: Settings, keeper: LeaseKeeper, stack: AsyncExitStack) -> MetricSource:
     """Open the source with those of our reading functions that it takes by name."""
     adapter = load("metrics", settings.judging.source)
@@ -114,14 +121,12 @@ async def open_controller(settings: Settings) -> AsyncIterator[Controller]:
     async with AsyncExitStack() as stack:
         runner = cast("ReleaseRunner", load("runner", "temporal")(settings.temporal))
         stack.push_async_callback(runner.aclose)
-        traces = cast("TraceStore", load("traces", "remote")(settings.telemetry.url))
-        stack.push_async_callback(traces.aclose)
         yield Controller(
             settings=settings,
             keeper=await _keeper(settings, stack),
             store=await _store(settings, stack),
             runner=runner,
-            traces=traces,
+            traces=await _traces(settings, stack),
             workloads=await _workloads(settings, stack),
         )
 
@@ -152,7 +157,8 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
             )
         )
         stack.push_async_callback(_stop, asyncio.create_task(_renew_for_ever(renewals), name="renewals"))
-        yield Worker(settings, keeper, source, store, judge, workloads, notifiers)
+        traces = await _traces(settings, stack)
+        yield Worker(settings, keeper, source, store, judge, workloads, notifiers, traces)
 
 
 @asynccontextmanager

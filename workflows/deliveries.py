@@ -3,12 +3,12 @@
 Before it: `workflows.deliver`, one workflow a channel. After it: `controller.notify`. A receiver that does not take a
 notice is asked again by Temporal, up to a minute apart; after a day, or at once when the guard forbids the address, the
 notice is given up for now and the next one has its turn. A notice that was sent and could not be marked is not sent
-again by this process.
+again by this process. Failing traces are added here, on the way out, because nothing that judges may wait for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from temporalio import activity
 
@@ -29,6 +29,10 @@ GIVE_UP_S = 24 * 3_600.0
 BATCH = 20
 
 
+async def _as_it_is(notice: Notice) -> Notice:
+    return notice
+
+
 class Deliveries:
     """Sends notices.
 
@@ -37,15 +41,23 @@ class Deliveries:
         notifiers: The configured channels by name.
         clock: The worker's clock.
         meters: Counts what became of notices.
+        beside: Adds to a notice what helps people, such as failing traces; bounded in time, must not raise.
     """
 
     def __init__(
-        self, *, store: Store, notifiers: Mapping[str, Notifier], clock: Clock, meters: Meters
+        self,
+        *,
+        store: Store,
+        notifiers: Mapping[str, Notifier],
+        clock: Clock,
+        meters: Meters,
+        beside: Callable[[Notice], Awaitable[Notice]] = _as_it_is,
     ) -> None:
         self._store = store
         self._notifiers = notifiers
         self._clock = clock
         self._meters = meters
+        self._beside = beside
         self._unmarked: set[tuple[str, str]] = set()
 
     @activity.defn(name=Activity.DELIVER_NEXT)
@@ -86,7 +98,7 @@ class Deliveries:
         if notifier is None:
             return f"no channel is called {notice.channel!r} in this worker's settings"
         try:
-            await notifier.send(notice)
+            await notifier.send(await self._beside(notice))
         except SerinusError as failure:
             note = clip(failure.message)
             if not failure.retryable or self._clock.wall_s() - notice.at >= GIVE_UP_S:

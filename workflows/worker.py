@@ -22,9 +22,11 @@ from controller.judging.clock import Clock, SystemClock
 from controller.metrics.port import MetricSource
 from controller.notify.port import Notifier
 from controller.observability import logger
+from controller.releases.examples import Examples
 from controller.routing.port import LeaseKeeper
 from controller.settings import Settings
 from controller.store.port import Store
+from controller.traces.port import TraceStore
 from controller.workloads.port import Workloads
 from workflows.activities import Activities, Judging
 from workflows.client import TemporalRunner
@@ -79,6 +81,10 @@ class Parts(Protocol):
     @property
     def notifiers(self) -> Mapping[str, Notifier]:
         """The configured channels, by name."""
+
+    @property
+    def traces(self) -> TraceStore:
+        """Where the failing traces beside an alert come from."""
 
 
 async def serve(settings: Settings) -> None:
@@ -135,7 +141,13 @@ def make_workers(
         clock=clock,
     )
     activities = Activities(ground=ground, judge=parts.judge, scribe=scribe, wake=runner.wake, meters=meters)
-    deliveries = Deliveries(store=parts.store, notifiers=parts.notifiers, clock=clock, meters=meters)
+    deliveries = Deliveries(
+        store=parts.store,
+        notifiers=parts.notifiers,
+        clock=clock,
+        meters=meters,
+        beside=Examples(traces=parts.traces, monotonic=clock.boot_s).beside,
+    )
     control = Worker(
         client,
         task_queue=CONTROL_QUEUE,

@@ -7,7 +7,10 @@ Before it: `bootstrap`, which passes in everything. After it: `controller.releas
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+import time
+from collections.abc import Callable
+
+from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
 from controller.api import problems
@@ -19,9 +22,12 @@ from controller.api.jaeger.routes import JaegerRoutes
 from controller.api.metrics import ApiMetrics
 from controller.api.releases import ReleaseRoutes
 from controller.api.render import Renderer
+from controller.api.services import ServiceRoutes
 from controller.api.standing import StandingRoutes, release_of_serinus
+from controller.api.strict import known_parameters_only
 from controller.api.targets import TargetRoutes
-from controller.api.traces import TraceRoutes
+from controller.api.traces import CorrelationRoutes, TraceRoutes
+from controller.api.why import WhyRoutes
 from controller.errors import ConfigurationError
 from controller.releases.use_cases import UseCases
 from controller.settings import Api, Temporal
@@ -43,6 +49,7 @@ def create_app(
     temporal: Temporal | None = None,
     registry: CollectorRegistry | None = None,
     streaming: Streaming | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> FastAPI:
     """Build the API.
 
@@ -57,6 +64,7 @@ def create_app(
         temporal: For links to its UI; None leaves them out.
         registry: Where metrics are kept; None makes a new one.
         streaming: How event streams behave; None takes the defaults.
+        clock: Seconds since 1970 (UTC), for times like "15 minutes ago".
 
     Raises:
         ConfigurationError: The token is too short to protect anything.
@@ -72,17 +80,22 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(known_parameters_only)],
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
+    app.state.clock = clock
     problems.install(app)
     app.add_middleware(Guard, token=guarded, settings=settings)
     app.add_middleware(Edge, metrics=metrics)
     for routes in (
         EventRoutes(questions=use_cases.questions, streaming=streaming or Streaming(), metrics=metrics),
         ReleaseRoutes(use_cases=use_cases, renderer=Renderer(temporal=temporal)),
+        WhyRoutes(explaining=use_cases.explaining),
         TargetRoutes(declaring=use_cases.declaring),
         TraceRoutes(traces=traces),
         JaegerRoutes(traces=traces),
+        CorrelationRoutes(traces=traces),
+        ServiceRoutes(traces=traces),
         StandingRoutes(use_cases=use_cases, token=guarded, metrics=metrics),
         DocsRoutes(app=app),
     ):

@@ -1,9 +1,7 @@
-"""From values to the JSON that people and programs read: percent, RFC 3339, links. The only place that shapes answers."""
+"""From values to the JSON that people and programs read: percent, RFC 3339, links. Spans have theirs in `spans`."""
 
 from __future__ import annotations
 
-import base64
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +9,6 @@ from typing import Any
 from controller.model.notice import Notice
 from controller.model.release import JournalEvent, Release
 from controller.model.target import Target
-from controller.model.trace import Attributes, Span, Trace, TraceSummary, Value
 from controller.model.traffic import audience
 from controller.model.verdict import attribution
 from controller.plans.schema import percent, write_plan, write_policy
@@ -70,7 +67,8 @@ class Renderer:
 
     def _links(self, release: Release) -> dict[str, str]:
         order = release.order
-        links = {"self": f"/v1/releases/{order.id}", "events": f"/v1/releases/{order.id}/events"}
+        itself = f"/v1/releases/{order.id}"
+        links = {"self": itself, "events": f"{itself}/events", "why": f"{itself}/why"}
         if self._temporal is not None:
             # The workflow's id is the lock on the target, so it is known without asking.
             links["temporal_ui"] = (
@@ -163,71 +161,6 @@ def target(found: Target) -> dict[str, Any]:
         "preview": found.preview,
         "timeout_s": found.timeout_s,
     }
-
-
-def trace_summary(found: TraceSummary) -> dict[str, Any]:
-    """Return one line of a search for traces."""
-    return {
-        "trace_id": found.trace_id,
-        "root_service": found.root_service,
-        "root_name": found.root_name,
-        "started_at": rfc3339(found.start_ns / 1e9),
-        "duration_ms": found.duration_ns / 1e6,
-        "spans": found.spans,
-        "failed": found.failed,
-        "correlation_id": found.correlation_id,
-        "links": {"self": f"/v1/traces/{found.trace_id}"},
-    }
-
-
-def trace(found: Trace) -> dict[str, Any]:
-    """Return all spans of a trace."""
-    return {"trace_id": found.trace_id, "spans": [_span(span) for span in found.spans]}
-
-
-def _span(span: Span) -> dict[str, Any]:
-    return {
-        **{
-            name: getattr(span, name)
-            for name in (
-                "trace_id",
-                "span_id",
-                "parent_span_id",
-                "service",
-                "version",
-                "name",
-                "kind",
-                "start_ns",
-                "duration_ns",
-                "status",
-                "status_message",
-            )
-        },
-        "attributes": _attributes(span.attributes),
-        "events": [
-            {"name": one.name, "at_ns": one.at_ns, "attributes": _attributes(one.attributes)}
-            for one in span.events
-        ],
-    }
-
-
-def _attributes(found: Attributes) -> dict[str, Any]:
-    return {name: _value(value) for name, value in found.items()}
-
-
-def _value(found: Value) -> Any:
-    """Say a value as JSON: bytes as base64, and a number that JSON cannot hold as its name (a service may measure NaN)."""
-    match found:
-        case bytes():
-            return base64.b64encode(found).decode()
-        case float() if not math.isfinite(found):
-            return "NaN" if math.isnan(found) else "Infinity" if found > 0 else "-Infinity"
-        case list():
-            return [_value(one) for one in found]
-        case dict():
-            return {name: _value(one) for name, one in found.items()}
-        case _:
-            return found
 
 
 def rfc3339(at: float) -> str:

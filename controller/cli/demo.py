@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from controller import settings
+from controller.cli.reasons import why_lines
 from controller.cli.stack import Narrator, addresses, escape, on_signals, or_stopped, to_file
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def conclusion(told: Told, stack: Stack) -> tuple[str, ...]:
         f"the last request began on the canary {told.bad.close_ms:.0f} ms after the verdict",
         f"  alert                {escape(told.alert.title)}: {escape(told.alert.text)}",
         f"  one failing request  X-Correlation-ID {told.failing}",
+        *(f"  {escape(line)}" for line in (why_lines(told.why) if told.why else ())),
         f'  its trace            curl -H "Authorization: Bearer $(cat {stack.settings.token_file})" "{where}"',
         *addresses(stack.urls),
         "",

@@ -1,7 +1,7 @@
 """`serinus explain RELEASE`: why it stands where it stands, in one sentence with numbers, then what led there.
 
 Before it: a release's id. After it: the API, whose `reason` is the sentence of the alert and of `release show`; the
-steps come from its journal. Nothing is worded again here.
+steps come from its journal, failing traces and what they share from `why`. Nothing is worded again here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import typer
 
 from controller.cli import shown, watch
 from controller.cli.client import Api, talk
+from controller.cli.reasons import why_lines
 from controller.cli.shown import Output
 
 JOURNAL_S = 10.0
@@ -31,15 +32,16 @@ def explain(
 ) -> None:
     """Say why a release stands where it stands, with the numbers it was decided on."""
 
-    async def work(api: Api) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    async def work(api: Api) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
         path = f"/v1/releases/{quote(release_id, safe='')}"
-        return await api.call("GET", path), await _journal(api, path)
+        release, why = await asyncio.gather(api.call("GET", path), api.call("GET", f"{path}/why"))
+        return release, why, await _journal(api, path)
 
-    release, events = talk(work)
+    release, why, events = talk(work)
     if output is Output.JSON:
-        shown.as_json({"release": release, "events": events})
+        shown.as_json({"release": release, "why": why, "events": events})
         return
-    for line in lines(release, events):
+    for line in [*lines(release, events), *why_lines(why)]:
         shown.line(line)
 
 

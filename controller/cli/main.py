@@ -25,6 +25,7 @@ MODULES = (
     "controller.cli.demo",
     "controller.cli.doctor",
     "controller.cli.explain",
+    "controller.cli.traces",
     "controller.cli.simulate",
     "controller.cli.replay",
     "controller.cli.policy",

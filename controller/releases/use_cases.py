@@ -12,6 +12,7 @@ from controller.releases.declaring import Declaring
 from controller.releases.ordering import Ordering
 from controller.releases.questions import Questions
 from controller.releases.standing import Standing, probes
+from controller.releases.why import Explaining
 from controller.routing.port import LeaseKeeper
 from controller.runner.port import ReleaseRunner
 from controller.store.port import Store
@@ -27,6 +28,7 @@ class UseCases:
     commanding: Commanding
     aborting: Aborting
     questions: Questions
+    explaining: Explaining
     declaring: Declaring
     standing: Standing
     courier: Courier
@@ -49,7 +51,7 @@ def assemble(
         store: The ledger.
         keeper: The router.
         runner: Runs releases.
-        traces: Only asked how it is.
+        traces: Asked how it is, and why a release was taken back.
         workloads: Adapters by the name that targets use: `external`, `embedded`.
         clock: Seconds since 1970 (UTC).
         new_id: Returns fresh random text, letters and digits, at least 60 bits.
@@ -59,6 +61,7 @@ def assemble(
         commanding=Commanding(store=store, runner=runner, clock=clock, new_id=new_id),
         aborting=Aborting(store=store, keeper=keeper, runner=runner, clock=clock, new_id=new_id),
         questions=Questions(store=store),
+        explaining=Explaining(store=store, traces=traces, clock=clock),
         declaring=Declaring(store=store, keeper=keeper, workloads=workloads, new_id=new_id),
         standing=Standing(probes=probes(store=store, keeper=keeper, runner=runner, traces=traces)),
         courier=Courier(store=store, keeper=keeper, runner=runner, clock=clock),

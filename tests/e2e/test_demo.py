@@ -108,6 +108,8 @@ def test_people_are_told_the_reason_the_alert_and_where_to_look(
     assert "to 1 against a tolerable canary" in words
     assert "alert delivered, signature checked" in words
     assert "one failing request" in words
+    assert "failing requests of v3, newest first" in words
+    assert "new in v3: GET /products" in words
     for name in ("API with your token", "API docs", "Temporal", "the shop"):
         assert name in words
 

@@ -14,10 +14,13 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.testing import ActivityEnvironment
 
 from controller.errors import EgressRefused, StoreUnavailable
+from controller.model.details import Details
 from controller.model.notice import Notice
 from controller.model.release import JournalEvent
 from controller.notify.memory import MemoryNotifier
+from controller.releases.examples import Examples
 from controller.store.memory import MemoryStore
+from tests.controller.traces.recorded import a_request
 from tests.workflows.orders import an_order
 from tests.workflows.stage import SOON_S, workers
 from tests.workflows.world import SteppingClock, World, a_world
@@ -174,6 +177,33 @@ async def test_a_channel_that_is_not_configured_keeps_its_notices() -> None:
         pending = await world.store.pending_channels()
 
     assert (delivery.kind, pending) == (Delivered.GIVEN_UP, ("pager",))
+
+
+async def test_an_alert_about_failures_names_them_on_its_way_out() -> None:
+    """Failing traces of the canary are added; with a store that hangs the alert leaves as it was written."""
+    async with a_world() as world:
+        await world.order(an_order())
+        about: Details = {"target": "catalog", "version": "v2", "canary_failed": 7}
+        for name in ("a", "b"):
+            event = JournalEvent(f"rel-1:{name}:1", "rel-1", "rolled_back", "why", 1_000.0)
+            notice = Notice(name, "pager", "release.rolled_back", "rel-1", "t", "why", 1_000.0, about)
+            await world.store.record(event, None, [notice])
+        await world.traces.put(a_request(1, "v2", error="Boom"))
+        examples = Examples(traces=world.traces, monotonic=world.clock.boot_s, patience_s=0.1)
+        deliveries = Deliveries(
+            store=world.store,
+            notifiers=world.notifiers,
+            clock=world.clock,
+            meters=world.meters,
+            beside=examples.beside,
+        )
+
+        await delivered(deliveries)
+        world.traces.is_hung = True
+        await delivered(deliveries)
+
+    assert [notice.text for notice in world.channel.sent] == ["why; failing requests: cor-1", "why"]
+    assert world.channel.sent[0].details["failing_trace_1"] == f"{1:032x}"
 
 
 class Forgetful(MemoryStore):

@@ -23,6 +23,7 @@ from controller.routing.port import LeaseKeeper
 from controller.store.memory import MemoryStore
 from controller.workloads.memory import MemoryWorkloads
 from controller.workloads.port import Workloads
+from tests.controller.traces.recorded import Recorded
 from workflows.activities import Activities
 from workflows.deliveries import Deliveries
 from workflows.ground import Ground
@@ -105,6 +106,7 @@ class World:
     running: MemoryWorkloads
     channel: MemoryNotifier
     judge: ScriptedJudge
+    traces: Recorded = field(default_factory=Recorded)
     meters: Meters = field(default_factory=Meters)
     woken: list[str] = field(default_factory=list)
     asleep: set[str] = field(default_factory=set)

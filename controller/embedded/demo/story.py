@@ -12,6 +12,7 @@ import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -100,6 +101,8 @@ class Told:
     alert: Alert
     failing: str
     trace_id: str
+    why: Mapping[str, Any]
+    """The answer of `GET /v1/releases/{id}/why`; empty when the telemetry process has not got the spans in time."""
 
 
 class Story:
@@ -146,6 +149,7 @@ class Story:
             alert=alerts[0],
             failing=failing,
             trace_id=await self._trace(failing),
+            why=await self._why(bad["id"]),
         )
 
     async def count_users(self) -> Users:
@@ -268,6 +272,18 @@ class Story:
             canary_failures=numbers["canary_failed"],
             alerts=len(alerts),
         )
+
+    async def _why(self, release: str) -> Mapping[str, Any]:
+        """Return why the release was rolled back, once its failing traces and the rest are there; else what there is."""
+        found: Mapping[str, Any] = {}
+        deadline_s = time.monotonic() + TRACE_WITHIN_S
+        while time.monotonic() < deadline_s:
+            with suppress(Unavailable, NotFound):
+                found = await self._stack.api.get(f"/releases/{release}/why")
+            if found.get("failing_traces") and found["traces"] == "ok":
+                break
+            await asyncio.sleep(STAY_EVERY_S)
+        return found
 
     async def _trace(self, correlation_id: str) -> str:
         """Return the trace of a failed request; "" when the telemetry process has not got it in time."""

@@ -1,17 +1,8 @@
-"""Targets, traces, status, metrics and documentation over HTTP."""
+"""Targets, status, metrics and documentation over HTTP."""
 
 from __future__ import annotations
 
-import math
-
-import httpx
-
-from controller.api.app import create_app
-from controller.errors import TracesUnavailable
-from controller.model.trace import Span, SpanEvent, Trace, TraceSummary
-from controller.settings import Api
-from controller.traces.memory import MemoryTraces
-from tests.controller.releases.world import CATALOG, KEY, TOKEN, World, a_world
+from tests.controller.releases.world import CATALOG, KEY, a_world
 
 BODY = {"stable": "v1", "versions": {"v1": ["127.0.0.1:9000"], "v2": ["127.0.0.1:9001"]}}
 TRAFFIC = {
@@ -24,7 +15,6 @@ TRAFFIC = {
 }
 MORE = {"plan": "demo", "policy": "demo", **TRAFFIC}
 """Everything about a target that may be left out."""
-TRACE = "a" * 32
 
 
 async def test_a_target_can_be_put_read_and_put_back() -> None:
@@ -97,73 +87,6 @@ async def test_a_router_that_is_down_is_503_and_a_refusing_proxy_502() -> None:
 
         assert (down.status_code, refused.status_code) == (503, 502)
         assert (await world.use_cases.declaring.list()) == (CATALOG,)
-
-
-class Traced(MemoryTraces):
-    """A trace store with one trace, which holds numbers that JSON does not have."""
-
-    is_down = False
-
-    async def find(self, *, correlation_id: str, limit: int = 20) -> tuple[TraceSummary, ...]:
-        """Return the trace's line for its correlation ID."""
-        if self.is_down:
-            raise TracesUnavailable("telemetry does not answer")
-        found = TraceSummary(TRACE, "storefront", "GET /", 1_000_000_000, 5_000_000, 2, 1, correlation_id)
-        return (found,) if correlation_id == "abc" else ()
-
-    async def get(self, trace_id: str) -> Trace | None:
-        """Return the trace."""
-        span = Span(
-            trace_id=TRACE,
-            span_id="b" * 16,
-            parent_span_id="",
-            service="storefront",
-            version="v1",
-            name="GET /",
-            kind="server",
-            start_ns=1_000_000_000,
-            duration_ns=5_000_000,
-            status="error",
-            attributes={"odd": math.nan, "list": [1.5, math.inf], "plain": "x"},
-            events=(SpanEvent("exception", 1, {"odd": -math.inf}),),
-        )
-        return Trace(TRACE, (span,)) if trace_id == TRACE else None
-
-
-def other_client(world: World, traces: MemoryTraces) -> httpx.AsyncClient:
-    """Return a client of the same world with another trace store."""
-    app = create_app(use_cases=world.use_cases, traces=traces, token=TOKEN, settings=Api())
-    return httpx.AsyncClient(
-        transport=httpx.ASGITransport(app),
-        base_url="http://localhost",
-        headers={"Authorization": f"Bearer {TOKEN}"},
-    )
-
-
-async def test_traces_are_found_by_correlation_id_and_shown() -> None:
-    """The search links to the trace; a measured NaN is shown as text, not as a broken answer."""
-    async with a_world() as world, other_client(world, Traced()) as client:
-        found = (await client.get("/v1/traces", params={"correlation_id": "abc"})).json()["traces"]
-        none = (await client.get("/v1/traces", params={"correlation_id": "other"})).json()["traces"]
-        shown = (await client.get(found[0]["links"]["self"])).json()
-
-        assert none == []
-        assert (found[0]["duration_ms"], found[0]["failed"], found[0]["correlation_id"]) == (5.0, 1, "abc")
-        span = shown["spans"][0]
-        assert span["attributes"] == {"odd": "nan", "list": [1.5, "inf"], "plain": "x"}
-        assert span["events"][0]["attributes"] == {"odd": "-inf"}
-
-
-async def test_dead_telemetry_is_503_for_traces_only() -> None:
-    """Trace questions say that telemetry is down; releases go on."""
-    traces = Traced()
-    traces.is_down = True
-    async with a_world() as world, other_client(world, traces) as client:
-        asked = await client.get("/v1/traces", params={"correlation_id": "abc"})
-        started = await client.post("/v1/releases", json={"target": "catalog", "version": "v2"})
-
-        assert (asked.status_code, asked.json()["code"]) == (503, "traces_unavailable")
-        assert started.status_code == 202
 
 
 async def test_status_never_fails() -> None:

@@ -27,9 +27,9 @@ from controller.routing.memory import MemoryPlane
 from controller.runner.memory import MemoryRunner
 from controller.settings import Api, Temporal
 from controller.store.memory import MemoryStore
-from controller.traces.memory import MemoryTraces
 from controller.workloads.external import ExternalWorkloads
 from controller.workloads.memory import MemoryWorkloads
+from tests.controller.traces.recorded import Recorded
 
 TOKEN = "a-token-that-only-the-tests-know"
 KEY = TargetKey("local.catalog")
@@ -110,7 +110,7 @@ class World:
         self.plane = plane
         self.store = MemoryStore()
         self.runner = MemoryRunner()
-        self.traces = MemoryTraces(1_000_000)
+        self.traces = Recorded()
         self.embedded = MemoryWorkloads()
         ids = itertools.count(1)
         self.use_cases = assemble(
@@ -134,6 +134,7 @@ class World:
             settings=Api(),
             temporal=Temporal(),
             streaming=self._streaming,
+            clock=lambda: self.now,
         )
 
     def client(self, *, token: str | None = TOKEN) -> httpx.AsyncClient:

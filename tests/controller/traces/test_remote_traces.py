@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
 
 from controller.errors import InvalidInput, TracesUnavailable
 from controller.model.searching import Search
+from controller.model.trace import Span
+from controller.traces import decoding
 from controller.traces.remote import RemoteTraces
+from tests.controller.traces.recorded import a_span
 
 TRACE = "ab" * 16
 
@@ -160,3 +164,26 @@ async def test_bodies_are_not_taken() -> None:
 
     assert not store.capabilities().can_ingest
     await store.aclose()
+
+
+async def test_a_large_trace_holds_nobody_else_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is decoded beside the event loop: an abort must not wait for a trace. A small one is decoded at once."""
+    found_on: list[bool] = []
+    really = decoding.spans
+
+    def spans(body: bytes) -> Iterator[Span]:
+        found_on.append(threading.current_thread() is threading.main_thread())
+        return really(body)
+
+    # Patched, because how long a loop was held up depends on the machine, and where it happened does not.
+    monkeypatch.setattr(decoding, "spans", spans)
+    for size in (8_000, 8):
+        made = [a_span(TRACE, number + 1, attributes={"a": "b"}) for number in range(size)]
+        async with liar(ok(decoding.encode(made))) as url:
+            traces = RemoteTraces(url)
+            found = await traces.get(TRACE)
+            await traces.aclose()
+        assert found is not None
+        assert len(found.spans) == size
+
+    assert found_on == [False, True]

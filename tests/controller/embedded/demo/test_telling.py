@@ -17,6 +17,8 @@ from controller.errors import Unavailable
 
 ALERT = Alert("rel-v3.rolled_back", "release.rolled_back", "rel-v3", "rolled back", "7 of 39")
 
+WHY = {"traces": "ok", "failing_traces": [{"trace_id": "ab" * 16}]}
+
 
 class Words(Stage):
     """Keeps what was said."""
@@ -54,6 +56,8 @@ class ScriptedApi:
             return {"stable": "v1"}
         if path.startswith("/traces?"):
             return {"traces": [{"trace_id": "ab" * 16}]}
+        if path.endswith("/why"):
+            return WHY
         version = path.rpartition("-")[2]
         return {
             "id": f"rel-{version}",
@@ -213,6 +217,7 @@ async def test_a_story_as_told_has_its_numbers_from_the_log_and_the_verdict() ->
     }
     assert (numbers["first_rollback_s"], numbers["user_requests"]) == (30.0, 1000)
     assert (told.failing, told.trace_id) == ("who", "ab" * 16)
+    assert told.why == WHY
 
 
 @pytest.mark.parametrize(
