@@ -151,7 +151,7 @@ def _link(found: SpanLink) -> dict[str, Any]:
 
 def _attributes(found: Attributes) -> list[dict[str, Any]]:
     return [
-        {"key": key} if value is None else {"key": key, "value": _value(value)}
+        _set({"key": key}) if value is None else {**_set({"key": key}), "value": _value(value)}
         for key, value in found.items()
     ]
 

@@ -12,15 +12,9 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from controller.errors import InvalidInput, TracesUnavailable
-from controller.traces.clickhouse.literal import quoted
-from controller.traces.clickhouse.otlp_format import MESSAGE, PROTO
+from controller.traces.clickhouse.taking import SPANS, Taker
 
 Row = list[Any]
-INSERT = (
-    f"INSERT INTO otlp_in SETTINGS format_schema_source = 'string', format_schema = {quoted(PROTO)}, "
-    f"format_schema_message_name = {quoted(MESSAGE)}, max_partitions_per_insert_block = 1000"
-)
-"""The schema of the format travels with the statement, so that a server needs no file of ours."""
 _CODE = re.compile(r"Code: (\d+)")
 _PART = re.compile(r"(/\S*store/[0-9a-f]{3}/[0-9a-f-]{36}/[0-9]+(?:_[0-9]+){3,4})")
 _DISK_FULL = {"243", "28"}
@@ -41,12 +35,12 @@ class Connection(ABC):
         """
 
     @abstractmethod
-    def insert(self, payload: bytes, into: str = INSERT) -> None:
+    def insert(self, payload: bytes, into: Taker = SPANS) -> None:
         """Commit a batch made by `otlp_format.envelope`; all of it or nothing.
 
         Args:
             payload: The batch.
-            into: The statement that takes it.
+            into: What takes it.
 
         Raises:
             InvalidInput: A body in it is no OTLP.

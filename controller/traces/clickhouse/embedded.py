@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from controller.errors import TracesUnavailable
-from controller.traces.clickhouse.connection import INSERT, Connection, failed
-from controller.traces.clickhouse.literal import quoted
+from controller.traces.clickhouse.connection import Connection, failed
+from controller.traces.clickhouse.taking import SPANS, Taker
 
 _CONFIG = """<clickhouse>
   <max_server_memory_usage>{memory}</max_server_memory_usage>
@@ -54,7 +54,7 @@ class EmbeddedFolder:
             if self._held is None:
                 self._held = _hold(self._folder)
             try:
-                return EmbeddedConnection(_open(self._folder, self._memory_bytes))
+                return EmbeddedConnection(_open(self._folder, self._memory_bytes), self._folder / "schemas")
             except OSError as error:
                 raise TracesUnavailable(f"{self._folder} cannot be written: {error.strerror}") from error
 
@@ -67,10 +67,16 @@ class EmbeddedFolder:
 
 
 class EmbeddedConnection(Connection):
-    """One of several connections to the same folder in this process."""
+    """One of several connections to the same folder in this process.
 
-    def __init__(self, session: Any) -> None:
+    Args:
+        session: Of chDB.
+        schemas: Where schemas are kept as files.
+    """
+
+    def __init__(self, session: Any, schemas: Path) -> None:
         self._session = session
+        self._schemas = schemas
 
     def fetch(self, statement: str) -> bytes:
         """Run a statement and return its answer."""
@@ -79,15 +85,20 @@ class EmbeddedConnection(Connection):
         except RuntimeError as error:
             raise failed(str(error)) from error
 
-    def insert(self, payload: bytes, into: str = INSERT) -> None:
+    def insert(self, payload: bytes, into: Taker = SPANS) -> None:
         """Commit a batch, read from a file in memory.
 
         Not by chDB's `send_insert`: it says nothing when a view behind the table fails, on a full disk for one.
         """
+        schema = self._schemas / into.file_name
+        try:
+            if not schema.exists():
+                self._schemas.mkdir(mode=0o700, exist_ok=True)
+                schema.write_text(into.proto)
+        except OSError as error:
+            raise TracesUnavailable(f"{self._schemas} cannot be written: {error.strerror}") from error
         with _in_memory(payload) as path:
-            self.fetch(
-                f"{into.replace(' SETTINGS', f' FROM INFILE {quoted(path)} SETTINGS', 1)} FORMAT ProtobufList"
-            )
+            self.fetch(into.from_file(path, str(schema)))
 
     def close(self) -> None:
         """Close it; the last one ends the engine."""
@@ -137,7 +148,8 @@ def _hold(folder: Path) -> int:
 
 
 def _open(folder: Path, memory_bytes: int) -> Any:
-    config, wanted = folder / "serinus.xml", _CONFIG.format(memory=memory_bytes, cache=memory_bytes // 20)
+    wanted = _CONFIG.format(memory=memory_bytes, cache=memory_bytes // 20)
+    config = folder / "serinus.xml"
     if not config.exists() or config.read_text() != wanted:
         config.write_text(wanted)
     try:

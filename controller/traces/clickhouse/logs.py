@@ -6,7 +6,7 @@ the bytes are kept as spans keep them (`schema`).
 
 from __future__ import annotations
 
-from controller.traces.clickhouse.others import COMMON, KEPT, insert_into
+from controller.traces.clickhouse.others import COMMON, KEPT
 from controller.traces.clickhouse.schema import _ANY as ANY
 from controller.traces.clickhouse.schema import _PAIRS as PAIRS
 from controller.traces.clickhouse.schema import _attrs as attrs
@@ -16,6 +16,7 @@ from controller.traces.clickhouse.schema import _letter as letter
 from controller.traces.clickhouse.schema import _rest as rest
 from controller.traces.clickhouse.schema import _rests as rests
 from controller.traces.clickhouse.schema import _text as text
+from controller.traces.clickhouse.taking import Taker
 
 PROTO = f"""syntax = "proto3";
 message Envelope {{
@@ -44,7 +45,7 @@ message LogRecord {{
   string event_name = 12;
 }}
 """
-INSERT = insert_into("otlp_logs_in", PROTO, "ResourceLogs")
+TAKER = Taker("otlp_logs_in", PROTO, "ResourceLogs")
 
 _IN = f"""CREATE TABLE IF NOT EXISTS otlp_logs_in (
     resource Tuple(attributes {PAIRS}, dropped_attributes_count UInt32),

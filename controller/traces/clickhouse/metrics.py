@@ -8,12 +8,13 @@ zero; a summary its quantiles as bounds, and their values.
 
 from __future__ import annotations
 
-from controller.traces.clickhouse.others import COMMON, KEPT, insert_into
+from controller.traces.clickhouse.others import COMMON, KEPT
 from controller.traces.clickhouse.schema import _PAIRS as PAIRS
 from controller.traces.clickhouse.schema import _attrs as attrs
 from controller.traces.clickhouse.schema import _first_text as first_text
 from controller.traces.clickhouse.schema import _kinds as kinds
 from controller.traces.clickhouse.schema import _rests as rests
+from controller.traces.clickhouse.taking import Taker
 
 _KINDS = ("gauge", "sum", "histogram", "exponential_histogram", "summary")
 _TIMES = "fixed64 start_time_unix_nano = 2; fixed64 time_unix_nano = 3;"
@@ -90,7 +91,7 @@ message SummaryPoint {{
   repeated KeyValue attributes = 7;
 }}
 """
-INSERT = insert_into("otlp_metrics_in", PROTO, "ResourceMetrics")
+TAKER = Taker("otlp_metrics_in", PROTO, "ResourceMetrics")
 
 
 def _data(point: str) -> str:

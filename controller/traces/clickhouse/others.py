@@ -7,7 +7,6 @@ came in, so no time that a sender makes up can scatter a batch over many partiti
 
 from __future__ import annotations
 
-from controller.traces.clickhouse.literal import quoted
 from controller.traces.clickhouse.otlp_format import PROTO
 
 KEEP_DAYS = 7
@@ -16,11 +15,3 @@ COMMON = PROTO[PROTO.index("message Value {") : PROTO.index("message ScopeSpans 
 KEPT = f"""ENGINE = MergeTree PARTITION BY toDate(received) ORDER BY {{order}}
 TTL received + INTERVAL {KEEP_DAYS} DAY
 SETTINGS ttl_only_drop_parts = 1, fsync_after_insert = 1, fsync_part_directory = 1"""
-
-
-def insert_into(table: str, proto: str, message: str) -> str:
-    """Return the statement that takes a batch; the schema of the format travels with it."""
-    return (
-        f"INSERT INTO {table} SETTINGS format_schema_source = 'string', format_schema = {quoted(proto)}, "
-        f"format_schema_message_name = {quoted(message)}"
-    )

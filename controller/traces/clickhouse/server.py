@@ -11,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from controller.errors import ConfigurationError, TracesUnavailable
-from controller.traces.clickhouse.connection import INSERT, Connection, failed
+from controller.traces.clickhouse.connection import Connection, failed
+from controller.traces.clickhouse.taking import SPANS, Taker
 
 _CONNECT_S = 3.0
 _LONGEST_S = 620.0
@@ -54,10 +55,9 @@ class ServerConnection(Connection):
         """Run a statement and return its answer."""
         return self._post(self._params, statement.encode())
 
-    def insert(self, payload: bytes, into: str = INSERT) -> None:
+    def insert(self, payload: bytes, into: Taker = SPANS) -> None:
         """Commit a batch."""
-        query = f"{into} FORMAT ProtobufList"
-        self._post({**self._params, "query": query, "wait_end_of_query": "1"}, payload)
+        self._post({**self._params, "query": into.with_schema(), "wait_end_of_query": "1"}, payload)
 
     def close(self) -> None:
         """Close the connection."""

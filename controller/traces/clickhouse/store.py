@@ -46,7 +46,7 @@ MEMORY_BYTES = 1024 * 1024 * 1024
 DEADLINE_S = 4.0
 """Of one question; less than `remote` waits for an answer, so that the reason arrives."""
 
-OTHERS = {Signal.LOGS: logs.INSERT, Signal.METRICS: metrics.INSERT}
+OTHERS = {Signal.LOGS: logs.TAKER, Signal.METRICS: metrics.TAKER}
 
 
 class ClickHouseTraces(TraceStore):

@@ -15,7 +15,7 @@ from controller.traces.wire import QUESTIONS
 
 def test_every_question_of_the_port_can_travel() -> None:
     """A method that was forgotten here could not be asked of another process."""
-    local = {"ingest", "prune", "capabilities", "aclose"}
+    local = {"ingest", "ingest_other", "prune", "capabilities", "aclose"}
     methods = {name for name, _ in inspect.getmembers(TraceStore, inspect.isfunction) if name[0] != "_"}
 
     assert set(QUESTIONS) == methods - local

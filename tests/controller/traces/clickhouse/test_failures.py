@@ -22,6 +22,8 @@ from controller.traces.clickhouse.crew import Crew
 from controller.traces.clickhouse.migrations import MIGRATIONS, migrate
 from controller.traces.clickhouse.opening import set_aside
 from controller.traces.clickhouse.store import ClickHouseTraces
+from controller.traces.clickhouse.taking import SPANS as TAKER
+from controller.traces.clickhouse.taking import Taker
 from tests.controller.traces.clickhouse.writing import SPANS, batch
 
 ROOT = Path(__file__).parents[4]
@@ -123,7 +125,7 @@ async def test_folder_opens_when_the_other_process_is_gone(tmp_path: Path) -> No
         def fetch(self, statement: str) -> bytes:
             return b"[1]\n"
 
-        def insert(self, payload: bytes, into: str = "") -> None:
+        def insert(self, payload: bytes, into: Taker = TAKER) -> None:
             raise NotImplementedError
 
         def close(self) -> None:
