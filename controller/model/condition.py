@@ -26,8 +26,7 @@ from math import isfinite
 from typing import TypeAlias
 
 from controller.errors import InvalidInput
-from controller.model.automaton import has_match
-from controller.model.expression import read
+from controller.model.expression import has_match, read
 from controller.model.trace import Attributes, Value
 
 LONGEST = 2_000

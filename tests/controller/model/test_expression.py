@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 
 import pytest
@@ -11,26 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.errors import InvalidInput
-from controller.model.automaton import has_match
-from controller.model.expression import LONGEST_TEXT, read
-
-ATOMS = st.sampled_from(["a", "b", ".", "[ab]", "[^a]", "\\d", "\\w", "\\s", "^", "\\b", "[a-c1]", "\\."])
-
-
-def grown(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    return st.one_of(
-        st.tuples(parts, parts).map("".join),
-        st.tuples(parts, parts).map(lambda two: f"(?:{two[0]}|{two[1]})"),
-        st.tuples(parts, st.sampled_from(["*", "+", "?", "{2}", "{1,}", "{0,2}", "*?"])).map(
-            lambda two: f"(?:a{two[0]}){two[1]}"
-        ),
-    )
-
-
-@given(expression=st.recursive(ATOMS, grown, max_leaves=8), text=st.text(alphabet="abc1 .\nä_", max_size=12))
-def test_it_finds_what_re_finds(expression: str, text: str) -> None:
-    """On what both know, a part fits exactly when Python's own engine finds one."""
-    assert has_match(expression, text) == bool(re.search(expression, text, re.ASCII))
+from controller.model.expression import LONGEST_TEXT, has_match, read
 
 
 @pytest.mark.parametrize(
@@ -39,52 +19,42 @@ def test_it_finds_what_re_finds(expression: str, text: str) -> None:
         ("", "", True),
         ("^$", "x", False),
         ("a$", "a\n", False),
+        ("a.b", "a\nb", False),
         ("(?i)zeisIG", "ein ZEISig", True),
-        ("(?i)[^a]", "A", False),
-        ("[]x]", "]", True),
-        ("[^]x]", "]", False),
-        ("[a-]", "-", True),
-        ("\\[\\t\\]", "[\t]", True),
+        ("[[:alpha:]]+ä", "zä", True),
         ("\\D\\W\\S\\B", "ä-x", False),
         ("x{2,3}y", "xy xxxxy", True),
         ("\\d", "٣", False),
     ],
 )
 def test_it_means_what_re2_says(expression: str, text: str, found: bool) -> None:
-    """Ends of the text are its ends, classes are ASCII, and capitals can be ignored."""
+    """Ends of the text are its ends, a dot is no line break, classes are ASCII, and capitals can be ignored."""
     assert has_match(expression, text) is found
 
 
 @pytest.mark.parametrize(
     ("expression", "reason"),
     [
-        ("(", "expected `)`"),
-        ("a)", "closes nothing"),
-        ("*a", "nothing to repeat"),
-        ("a**", "a repeat of a repeat"),
-        ("^*", "a place cannot be repeated"),
-        ("(?=a)", "only (?:...)"),
-        ("(?<=a)b", "only (?:...)"),
-        ("(?P<name>a)", "only (?:...)"),
-        ("(a)\\1", "unknown escape"),
-        ("\\Z", "unknown escape"),
-        ("[", "ends too early"),
-        ("[a", "ends too early"),
-        ("[b-a]", "from low to high"),
-        ("[[:alpha:]]", "[:alpha:]"),
-        ("\\", "ends too early"),
-        ("x{", "expected {n}"),
-        ("x{101}", "expected {n}"),
-        ("x{3,2}", "n <= m"),
-        ("(?:(?:a{100}){100})", "too large"),
-        ("(" * 30 + ")" * 30, "levels"),
+        ("(", "missing )"),
+        ("a)", "unexpected )"),
+        ("*a", "no argument for repetition"),
+        ("(?=a)", "invalid perl operator"),
+        ("(?<=a)b", "invalid perl operator"),
+        ("(a)\\1", "invalid escape sequence"),
+        ("[a", "missing ]"),
+        ("[b-a]", "invalid character class range"),
+        ("x{1001}", "invalid repetition size"),
+        ("((((a{100}){10}){10}){10})", "repetition"),
+        ("(?:\\pL{500}){2}", "too large"),
+        ("\ud800", "half a character"),
     ],
 )
 def test_others_are_refused_with_the_reason(expression: str, reason: str) -> None:
-    """What could mean two things, or take for ever, is an error that names the field and says why."""
-    with pytest.raises(InvalidInput, match=re.escape(reason)) as caught:
+    """What RE2 does not take is an error that names the field and says why."""
+    with pytest.raises(InvalidInput, match="no expression of RE2") as caught:
         read(expression)
 
+    assert reason in caught.value.message
     assert caught.value.field == "where"
 
 
