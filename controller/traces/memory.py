@@ -24,7 +24,7 @@ from controller.model.insight import (
 )
 from controller.model.searching import Page, Range, Search
 from controller.model.trace import Outline, Span, Trace
-from controller.traces import adding, decoding, selecting
+from controller.traces import adding, decoding, differing, edges, selecting, sharing
 from controller.traces.port import (
     ALWAYS,
     FIRST_PAGE,
@@ -115,21 +115,21 @@ class MemoryTraces(TraceStore):
 
     async def service_map(self, within: Range = ALWAYS) -> ServiceMap:
         """Return who called whom."""
-        return await self._asked(lambda spans: adding.service_map(spans, within))
+        return await self._asked(lambda spans: edges.service_map(spans, within))
 
     async def map_of(self, search: Search) -> ServiceMap:
         """Return who called whom in the traces of a search."""
-        return await self._asked(lambda spans: adding.map_of(spans, search))
+        return await self._asked(lambda spans: edges.map_of(spans, search))
 
     async def difference(
         self, service: str, base: str, other: str, within: Range = ALWAYS
     ) -> VersionDifference:
         """Return what changed from one version to another."""
-        return await self._asked(lambda spans: adding.difference(spans, service, base, other, within))
+        return await self._asked(lambda spans: differing.difference(spans, service, base, other, within))
 
     async def shares(self, selected: Search, others: Search) -> tuple[Share, ...]:
         """Count attribute values among selected spans and among others."""
-        return await self._asked(lambda spans: adding.shares(spans, selected, others))
+        return await self._asked(lambda spans: sharing.shares(spans, selected, others))
 
     async def keys(self, prefix: str = "", service: str = "") -> tuple[AttributeKey, ...]:
         """Return attributes that spans carry."""

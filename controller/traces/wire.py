@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, get_type_hints
 
+from google.protobuf.message import DecodeError
 from pydantic import TypeAdapter, ValidationError, create_model
 
 from controller.errors import InvalidInput
@@ -94,8 +95,15 @@ def _refused(error: ValidationError) -> InvalidInput:
     return InvalidInput(str(first["msg"]), field=".".join(map(str, first["loc"])) or "body")
 
 
+def _spans(body: bytes) -> tuple[Span, ...]:
+    try:
+        return tuple(decoding.spans(body))
+    except DecodeError as error:
+        raise ValueError("the bytes are no spans") from error
+
+
 def _trace(body: bytes) -> Trace | None:
-    found = tuple(decoding.spans(body))
+    found = _spans(body)
     return Trace(found[0].trace_id, found) if found else None
 
 
@@ -104,7 +112,7 @@ def _from_trace(found: Trace | None) -> bytes:
 
 
 def _span(body: bytes) -> Span | None:
-    return next(decoding.spans(body), None)
+    return next(iter(_spans(body)), None)
 
 
 def _from_span(found: Span | None) -> bytes:

@@ -1,259 +1,244 @@
-"""What every trace store must do: the memory store, and the remote one in front of a real ingest app over loopback."""
+"""What every trace store must do with spans: keep them whole, and find them again."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+import math
+from dataclasses import replace
 
-import httpx
 import pytest
-import uvicorn
-from hypothesis import given
-from hypothesis import strategies as st
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from controller.errors import InvalidInput
-from controller.ingest.app import create_app
-from controller.traces.memory import MemoryTraces
-from controller.traces.port import TraceStore
-from controller.traces.remote import RemoteTraces
+from controller.model.searching import Page, Range, Search
+from controller.model.trace import RELEASE, TRACK, Scope, Span, SpanEvent, SpanLink, Value
+from tests.contract.conftest import Bench
+from tests.contract.spans import NOON_NS, SECOND_NS, span, span_id, trace_id
 
-TRACE = bytes(range(1, 17))
-SECOND_NS = 1_000_000_000
-Values = dict[str, AnyValue]
-
-
-def text(value: str) -> AnyValue:
-    return AnyValue(string_value=value)
-
-
-def body(
-    *,
-    correlation_id: str = "cid-1",
-    trace_id: bytes = TRACE,
-    span_id: bytes = b"12345678",
-    parent: bytes = b"",
-    service: str = "catalog",
-    start_s: int = 100,
-    more: Values | None = None,
-    failed: bool = False,
-) -> bytes:
-    values = {"correlation.id": text(correlation_id), **(more or {})}
-    message = ExportTraceServiceRequest()
-    group = message.resource_spans.add()
-    group.resource.attributes.add(key="service.name", value=text(service))
-    group.resource.attributes.add(key="service.version", value=text("v2"))
-    group.scope_spans.add().spans.append(
-        Span(
-            trace_id=trace_id,
-            span_id=span_id,
-            parent_span_id=parent,
-            name="GET /products",
-            kind=Span.SPAN_KIND_SERVER,
-            start_time_unix_nano=start_s * SECOND_NS,
-            end_time_unix_nano=start_s * SECOND_NS + 5_000_000,
-            attributes=[KeyValue(key=key, value=value) for key, value in values.items()],
-            status=Status(code=Status.STATUS_CODE_ERROR, message="broken") if failed else Status(),
-        )
-    )
-    return message.SerializeToString()
+EVERYTHING: dict[str, Value] = {
+    "text": "Zeisig ✓",
+    "empty": "",
+    "yes": True,
+    "no": False,
+    "least": -(2**63),
+    "most": 2**63 - 1,
+    "zero": 0,
+    "double": 0.25,
+    "nan": math.nan,
+    "inf": -math.inf,
+    "bytes": b"\x00\xff",
+    "no bytes": b"",
+    "nothing": None,
+    "list": ["x", 2, {"a": 1.5}, [True, None]],
+    "empty list": [],
+    "map": {"a": {"b": b"\x01"}},
+    "empty map": {},
+}
 
 
-@dataclass
-class Bench:
-    """A store, and the way bodies get into it."""
-
-    store: TraceStore
-    put: Callable[[Sequence[bytes]], Awaitable[None]]
-
-
-@contextlib.asynccontextmanager
-async def served(store: TraceStore) -> AsyncIterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        config = uvicorn.Config(
-            create_app(store, max_body_bytes=1 << 20), log_config=None, lifespan="off", ws="none"
-        )
-        server = uvicorn.Server(config)
-        running = asyncio.create_task(server._serve([bound]))
-        try:
-            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await running
-
-
-@pytest.fixture(params=["memory", "remote"])
-async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
-    kept = MemoryTraces(1 << 22)
-    if request.param == "memory":
-        yield Bench(kept, kept.ingest)
-        return
-    async with served(kept) as url, httpx.AsyncClient(base_url=url, trust_env=False) as http:
-
-        async def post(bodies: Sequence[bytes]) -> None:
-            for one in bodies:
-                answer = await http.post(
-                    "/v1/traces", content=one, headers={"content-type": "application/x-protobuf"}
-                )
-                assert answer.status_code == 200
-
-        remote = RemoteTraces(url)
-        yield Bench(remote, post)
-        await remote.aclose()
+async def found(bench: Bench, **asked: object) -> list[str]:
+    page = await bench.store.search(Search(**asked))  # type: ignore[arg-type]
+    return [one.trace_id for one in page.traces]
 
 
 async def test_unknown_ids_have_no_answer(bench: Bench) -> None:
     """What nobody sent is an empty answer, never an error, whatever the id looks like."""
-    found = await bench.store.find(correlation_id="nobody")
-    traces = [await bench.store.get(trace_id) for trace_id in ("0" * 32, "", "../x", "Ä" * 32, "A" * 32)]
+    for strange in ("0" * 32, "", "../x", "Ä" * 32, "A" * 32, "'", "\x00"):
+        assert await bench.store.get(strange) is None
+        assert await bench.store.outline(strange) is None
+        assert await bench.store.span(strange, strange) is None
+    assert (await bench.store.timeline("nobody")).total == 0
+    assert await found(bench, correlation_id="nobody") == []
 
-    assert found == ()
-    assert traces == [None] * 5
 
-
-async def test_trace_is_found_by_correlation_id_and_by_trace_id(bench: Bench) -> None:
-    """Spans of one trace from several bodies and services come together, oldest first."""
-    await bench.put(
-        [
-            body(span_id=b"child-01", parent=b"rootroot", service="catalog", start_s=101, failed=True),
-            body(span_id=b"rootroot", service="storefront", start_s=100),
-            body(correlation_id="cid-2", trace_id=b"y" * 16),
-        ]
+async def test_a_span_comes_back_whole(bench: Bench) -> None:
+    """Every field, type of attribute, event, link, status, resource and scope is as it went in."""
+    sent = Span(
+        trace_id=trace_id(1),
+        span_id=span_id(2),
+        parent_span_id=span_id(3),
+        name="PUT /orders",
+        kind="consumer",
+        start_ns=NOON_NS + 123_456_789,
+        duration_ns=987_654_321,
+        status="error",
+        status_message="no stock\n",
+        trace_state="a=1,b=2",
+        flags=0x301,
+        attributes=EVERYTHING,
+        events=(
+            SpanEvent("first", NOON_NS + 5, EVERYTHING, 3),
+            SpanEvent("", 0, {}),
+        ),
+        links=(
+            SpanLink(trace_id(9), span_id(8), {"why": [1]}, "c=3", 1, 2),
+            SpanLink(trace_id(9), span_id(7)),
+        ),
+        resource=replace(span(1).resource, schema_url="https://a/1", dropped=4),
+        scope=Scope("lib", "1.2", {"s": 1}, "https://b/2", 5),
+        dropped=(6, 7, 8),
     )
+    await bench.keep(sent)
 
-    (summary,) = await bench.store.find(correlation_id="cid-1")
-    trace = await bench.store.get(summary.trace_id)
-
-    assert summary.trace_id == TRACE.hex()
-    assert (summary.root_service, summary.root_name) == ("storefront", "GET /products")
-    assert (summary.spans, summary.failed, summary.correlation_id) == (2, 1, "cid-1")
-    assert (summary.start_ns, summary.duration_ns) == (100 * SECOND_NS, SECOND_NS + 5_000_000)
-    assert trace is not None
-    assert [span.span_id for span in trace.spans] == [b"rootroot".hex(), b"child-01".hex()]
-    child = trace.spans[1]
-    assert (child.service, child.version, child.kind, child.status) == ("catalog", "v2", "server", "error")
-    assert (child.status_message, child.parent_span_id) == ("broken", b"rootroot".hex())
-    assert child.duration_ns == 5_000_000
-
-
-async def test_correlation_id_is_matched_as_a_whole(bench: Bench) -> None:
-    """A prefix, a longer id, and the same text in another attribute are not the id."""
-    await bench.put([body(correlation_id="cid-12", more={"note": text("cid-1")})])
-
-    assert await bench.store.find(correlation_id="cid-1") == ()
-    assert await bench.store.find(correlation_id="cid-123") == ()
-    assert len(await bench.store.find(correlation_id="cid-12")) == 1
-
-
-async def test_span_that_was_sent_twice_counts_once(bench: Bench) -> None:
-    """An exporter that tries again after a timeout does not double a trace."""
-    await bench.put([body(), body()])
-
-    (summary,) = await bench.store.find(correlation_id="cid-1")
-
-    assert summary.spans == 1
-
-
-async def test_newest_traces_come_first_up_to_the_limit(bench: Bench) -> None:
-    """Of ten traces with one correlation ID, a limit of three gives the three that came last."""
-    await bench.put([body(trace_id=bytes([n]) * 16, start_s=n) for n in range(1, 11)])
-
-    found = await bench.store.find(correlation_id="cid-1", limit=3)
-
-    assert [summary.start_ns // SECOND_NS for summary in found] == [10, 9, 8]
-
-
-@pytest.mark.parametrize("limit", [0, -1, 201])
-async def test_limit_outside_its_range_is_refused(bench: Bench, limit: int) -> None:
-    """A limit below 1 or above 200 is an error that names the field."""
-    with pytest.raises(InvalidInput) as caught:
-        await bench.store.find(correlation_id="cid-1", limit=limit)
-
-    assert caught.value.field == "limit"
-
-
-async def test_attributes_keep_their_types(bench: Bench) -> None:
-    """Every kind of OTLP value comes back as JSON can hold it: empty, false and zero values included."""
-    pairs = KeyValueList(values=[KeyValue(key="a", value=AnyValue(int_value=1))])
-    await bench.put(
-        [
-            body(
-                more={
-                    "text": text("Zeisig ✓"),
-                    "empty": text(""),
-                    "yes": AnyValue(bool_value=True),
-                    "no": AnyValue(bool_value=False),
-                    "int": AnyValue(int_value=-(2**63)),
-                    "zero": AnyValue(int_value=0),
-                    "double": AnyValue(double_value=0.25),
-                    "nan": AnyValue(double_value=float("nan")),
-                    "inf": AnyValue(double_value=float("-inf")),
-                    "bytes": AnyValue(bytes_value=b"\x00\xff"),
-                    "nothing": AnyValue(),
-                    "list": AnyValue(
-                        array_value=ArrayValue(
-                            values=[text("x"), AnyValue(int_value=2), AnyValue(kvlist_value=pairs)]
-                        )
-                    ),
-                    "empty_list": AnyValue(array_value=ArrayValue()),
-                    "map": AnyValue(kvlist_value=pairs),
-                }
-            )
-        ]
-    )
-
-    trace = await bench.store.get(TRACE.hex())
+    trace = await bench.store.get(trace_id(1))
+    alone = await bench.store.span(trace_id(1), span_id(2))
 
     assert trace is not None
-    assert dict(trace.spans[0].attributes) == {
-        "correlation.id": "cid-1",
-        "text": "Zeisig ✓",
-        "empty": "",
-        "yes": True,
-        "no": False,
-        "int": -(2**63),
-        "zero": 0,
-        "double": 0.25,
-        "nan": "NaN",
-        "inf": "-Infinity",
-        "bytes": "AP8=",
-        "nothing": None,
-        "list": ["x", 2, '{"a":1}'],
-        "empty_list": [],
-        "map": '{"a":1}',
-    }
+    # NaN is not equal to itself.
+    assert repr(trace.spans) == repr((sent,))
+    assert repr(alone) == repr(sent)
 
 
-async def test_events_come_back_in_order(bench: Bench) -> None:
-    """What happened inside a span is there with its own time and attributes."""
-    message = ExportTraceServiceRequest.FromString(body())
-    span = message.resource_spans[0].scope_spans[0].spans[0]
-    for number in (1, 2):
-        event = span.events.add(name=f"event-{number}", time_unix_nano=number)
-        event.attributes.add(key="n", value=AnyValue(int_value=number))
-    await bench.put([message.SerializeToString()])
+async def test_a_trace_comes_by_start_and_each_span_once(bench: Bench) -> None:
+    """Spans from several bodies and services come together; one that was sent twice counts once."""
+    child = span(2, parent=1, at_s=1, failed=True, message="broken")
+    await bench.keep(child)
+    await bench.keep(span(1, service="storefront"), child)
 
-    trace = await bench.store.get(TRACE.hex())
+    trace = await bench.store.get(trace_id(1))
+    outline = await bench.store.outline(trace_id(1))
+    (summary,) = (await bench.store.search(Search(service="catalog"))).traces
 
     assert trace is not None
-    assert [(event.name, event.at_ns, dict(event.attributes)) for event in trace.spans[0].events] == [
-        ("event-1", 1, {"n": 1}),
-        ("event-2", 2, {"n": 2}),
+    assert outline is not None
+    assert [one.span_id for one in trace.spans] == [span_id(1), span_id(2)]
+    assert [(one.service, one.status, one.error) for one in outline.spans] == [
+        ("storefront", "unset", ""),
+        ("catalog", "error", "broken"),
     ]
+    assert outline.total == 2
+    assert (summary.root_service, summary.root_name, summary.spans, summary.failed) == (
+        "storefront",
+        "GET /products",
+        2,
+        1,
+    )
+    assert (summary.start_ns, summary.duration_ns) == (NOON_NS, SECOND_NS + 5_000_000)
+    assert (summary.matched, summary.span_id, summary.services) == (1, span_id(2), ("catalog", "storefront"))
 
 
-@given(correlation_id=st.text(min_size=1, max_size=200))
-def test_any_text_is_found_again(correlation_id: str) -> None:
-    """Whatever a foreign service put into `correlation.id`, exactly that finds the trace."""
+async def test_an_outline_has_the_earliest_and_says_how_many_there_are(bench: Bench) -> None:
+    """A limit cuts the end off, not the count."""
+    await bench.keep(*(span(number, at_s=number) for number in range(1, 8)))
 
-    async def scenario() -> int:
-        store = MemoryTraces()
-        await store.ingest([body(correlation_id=correlation_id)])
-        return len(await store.find(correlation_id=correlation_id))
+    outline = await bench.store.outline(trace_id(1), 3)
 
-    assert asyncio.run(scenario()) == 1
+    assert outline is not None
+    assert [one.span_id for one in outline.spans] == [span_id(1), span_id(2), span_id(3)]
+    assert outline.total == 7
+
+
+async def test_a_timeline_has_all_spans_of_all_traces_of_a_correlation(bench: Bench) -> None:
+    """Also those spans that do not carry the id themselves; the id is matched as a whole."""
+    mine: dict[str, Value] = {"correlation.id": "cid-1"}
+    await bench.keep(
+        span(1, trace=1, attributes=mine),
+        span(2, trace=1, at_s=2),
+        span(3, trace=2, at_s=1, attributes=mine),
+        span(4, trace=3, attributes={"correlation.id": "cid-12", "note": "cid-1"}),
+    )
+
+    timeline = await bench.store.timeline("cid-1")
+
+    assert [one.span_id for one in timeline.spans] == [span_id(1), span_id(3), span_id(2)]
+    assert timeline.total == 3
+    assert await found(bench, correlation_id="cid-1") == [trace_id(2), trace_id(1)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "numbers"),
+    [
+        ({}, [4, 3, 2, 1]),
+        ({"service": "orders"}, [2]),
+        ({"version": "v2"}, [3]),
+        ({"operation": "POST /"}, [4]),
+        ({"kind": "client"}, [1]),
+        ({"status": "error"}, [3]),
+        ({"min_ns": 50_000_000}, [4]),
+        ({"max_ns": 5_000_000}, [3, 2, 1]),
+        ({"release": "r-1"}, [2]),
+        ({"track": "canary"}, [2]),
+        ({"where": "tenant = t7"}, [4]),
+        ({"where": "not tenant"}, [3, 2, 1]),
+        ({"where": "size > 9 or tenant =~ ^x"}, [2]),
+        ({"where": "resource.pod = p-1 and not span.pod"}, [1]),
+        ({"service": "orders", "status": "error"}, []),
+        ({"within": Range(NOON_NS + 2 * SECOND_NS, NOON_NS + 3 * SECOND_NS)}, [2]),
+        ({"service": "'; DROP TABLE spans_v1 --"}, []),
+        ({"where": '"a\'b\\\\" = "\'"'}, []),
+    ],
+)
+async def test_a_search_finds_what_fits(bench: Bench, asked: dict[str, object], numbers: list[int]) -> None:
+    """Each condition by itself, newest first."""
+    await bench.keep(
+        span(1, trace=1, at_s=1, kind="client", resource={"pod": "p-1"}),
+        span(2, trace=2, at_s=2, service="orders", attributes={RELEASE: "r-1", TRACK: "canary", "size": 10}),
+        span(3, trace=3, at_s=3, version="v2", failed=True),
+        span(4, trace=4, at_s=4, name="POST /", took_ms=80, attributes={"tenant": "t7"}),
+    )
+
+    assert await found(bench, **asked) == [trace_id(number) for number in numbers]
+
+
+async def test_all_conditions_hold_for_one_span(bench: Bench) -> None:
+    """A trace with one span that fits the first and another that fits the second is not found."""
+    await bench.keep(span(1, service="a", failed=True), span(2, service="b", parent=1))
+
+    assert await found(bench, service="b", status="error") == []
+
+
+async def test_pages_neither_lose_nor_repeat(bench: Bench) -> None:
+    """Also where several traces begin at the same moment."""
+    await bench.keep(*(span(number, trace=number, at_s=number // 3) for number in range(1, 12)))
+    seen: list[str] = []
+    cursor = ""
+
+    while True:
+        page = await bench.store.search(Search(), Page(limit=4, cursor=cursor))
+        seen += [one.trace_id for one in page.traces]
+        cursor = page.cursor
+        if not cursor:
+            break
+
+    assert seen == [trace_id(number) for number in range(11, 0, -1)]
+
+
+@pytest.mark.parametrize("cursor", ["x", "1-2", "-1-" + "a" * 32, "9" * 20 + "-" + "a" * 32, "1-" + "G" * 32])
+async def test_a_cursor_that_is_none_is_refused(bench: Bench, cursor: str) -> None:
+    """Whatever else was sent as a cursor is an error that names the field."""
+    with pytest.raises(InvalidInput) as caught:
+        await bench.store.search(Search(), Page(cursor=cursor))
+
+    assert caught.value.field == "cursor"
+
+
+async def test_size_counts_spans(bench: Bench) -> None:
+    """How many there are, and since when."""
+    await bench.keep(span(1), span(2, at_s=-7))
+
+    size = await bench.store.size()
+
+    assert (size.spans, size.oldest_ns, size.dropped_spans) == (2, NOON_NS - 7 * SECOND_NS, 0)
+
+
+async def test_keys_and_values_complete_what_is_typed(bench: Bench) -> None:
+    """By prefix and service, with scope and kind; values most frequent first."""
+    await bench.keep(
+        span(1, attributes={"http.status": 200, "tenant": "b", "odd": None}),
+        span(2, service="orders", attributes={"http.status": 503, "http.route": "/a", "tenant": "a"}),
+        span(3, service="orders", attributes={"http.status": "x", "tenant": "a"}, resource={"tenant": "no"}),
+        span(4, service="orders", resource={"tenant": "zz", "http.list": ["x"]}),
+    )
+
+    keys = [(one.scope, one.key, one.kind, one.services) for one in await bench.store.keys("http.")]
+    of_catalog = [one.key for one in await bench.store.keys("", "catalog")]
+
+    assert keys == [
+        ("resource", "http.list", "list", ("orders",)),
+        ("span", "http.route", "str", ("orders",)),
+        ("span", "http.status", "int", ("catalog", "orders")),
+        ("span", "http.status", "str", ("orders",)),
+    ]
+    assert of_catalog == ["http.status", "service.name", "service.version", "tenant"]
+    assert await bench.store.values("tenant") == ("a", "b", "zz")
+    assert await bench.store.values("tenant", "z") == ("zz",)
+    assert await bench.store.values("http.status", "", "orders") == ("503", "x")
+    assert await bench.store.values("http.list") == ()

@@ -41,8 +41,12 @@ class Connection(ABC):
         """
 
     @abstractmethod
-    def insert(self, payload: bytes) -> None:
+    def insert(self, payload: bytes, into: str = INSERT) -> None:
         """Commit a batch made by `otlp_format.envelope`; all of it or nothing.
+
+        Args:
+            payload: The batch.
+            into: The statement, without FORMAT.
 
         Raises:
             InvalidInput: A body in it is no OTLP.

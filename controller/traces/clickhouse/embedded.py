@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import importlib
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from controller.errors import TracesUnavailable
 from controller.traces.clickhouse.connection import INSERT, Connection, failed
 from controller.traces.clickhouse.literal import quoted
 
+_SCHEMA = re.compile(r"format_schema_source = 'string', format_schema = '((?:[^'\\\\]|\\\\.)*)'", re.DOTALL)
+_MESSAGE = re.compile(r", format_schema_message_name = '(\w+)'")
 _CONFIG = """<clickhouse>
   <max_server_memory_usage>{memory}</max_server_memory_usage>
   <mark_cache_size>{cache}</mark_cache_size>
@@ -54,7 +57,7 @@ class EmbeddedFolder:
             if self._held is None:
                 self._held = _hold(self._folder)
             try:
-                return EmbeddedConnection(_open(self._folder, self._memory_bytes))
+                return EmbeddedConnection(_open(self._folder, self._memory_bytes), self._folder)
             except OSError as error:
                 raise TracesUnavailable(f"{self._folder} cannot be written: {error.strerror}") from error
 
@@ -69,8 +72,9 @@ class EmbeddedFolder:
 class EmbeddedConnection(Connection):
     """One of several connections to the same folder in this process."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, folder: Path) -> None:
         self._session = session
+        self._folder = folder
 
     def fetch(self, statement: str) -> bytes:
         """Run a statement and return its answer."""
@@ -79,15 +83,29 @@ class EmbeddedConnection(Connection):
         except RuntimeError as error:
             raise failed(str(error)) from error
 
-    def insert(self, payload: bytes) -> None:
+    def insert(self, payload: bytes, into: str = INSERT) -> None:
         """Commit a batch, read from a file in memory.
 
         Not by chDB's `send_insert`: it says nothing when a view behind the table fails, on a full disk for one.
         """
-        with _in_memory(payload) as path:
-            self.fetch(
-                f"{INSERT.replace(' SETTINGS', f' FROM INFILE {quoted(path)} SETTINGS', 1)} FORMAT ProtobufList"
-            )
+        try:
+            with _in_memory(payload) as path:
+                statement = self._with_schema_file(into)
+                source = f" FROM INFILE {quoted(path)} SETTINGS"
+                self.fetch(f"{statement.replace(' SETTINGS', source, 1)} FORMAT ProtobufList")
+        except OSError as error:
+            raise failed(str(error)) from error
+
+    def _with_schema_file(self, into: str) -> str:
+        """Name a file of ours as the schema: the engine would write one into the working directory."""
+        schema, message = _SCHEMA.search(into), _MESSAGE.search(into)
+        if schema is None or message is None:
+            return into
+        path = self._folder / f"{message[1]}.proto"
+        text = schema[1].replace("\\'", "'").replace("\\\\", "\\")
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+        return _MESSAGE.sub("", into.replace(schema[0], f"format_schema = {quoted(f'{path}:{message[1]}')}"))
 
     def close(self) -> None:
         """Close it; the last one ends the engine."""

@@ -2,7 +2,7 @@
 
 Before it: `otlp_format`, which names the fields. After it: every question of this package. The way of a batch:
 
-    otlp_in (keeps nothing) -> spans_in (keeps nothing, a row a span) -> spans_v1, red10_v1, edge10_v1, attr_keys_v1
+    otlp_in (keeps nothing) -> spans_in (keeps nothing, a row a span) -> spans_v1, red10_v1, mark10_v1 (edge_schema), attr_keys_v1
                             -> resources_v1
 
 Nothing is lost: `attrs` holds scalars as text, `kinds` one letter an attribute (`KINDS`), in the order of `attrs`, and
@@ -14,6 +14,7 @@ to partition p + KEPT, straight into spans_v1, so that no rollup counts them aga
 from __future__ import annotations
 
 from controller.model.insight import LADDER_NS
+from controller.traces.clickhouse.edge_schema import EDGE_TABLES, EDGE_VIEWS
 
 PARTITION_NS = 6 * 3600 * 1_000_000_000
 FAR_NS = 365 * 86_400 * 1_000_000_000
@@ -121,21 +122,6 @@ RED = f"""CREATE TABLE IF NOT EXISTS red10_v1 (
     last_start SimpleAggregateFunction(max, DateTime64(9, 'UTC'))
 ) ENGINE = AggregatingMergeTree PARTITION BY toYYYYMM(bucket)
 ORDER BY (bucket, service, version, name, kind, release, env) SETTINGS {DURABLE}"""
-
-EDGES = f"""CREATE TABLE IF NOT EXISTS edge10_v1 (
-    bucket DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
-    caller LowCardinality(String),
-    caller_version LowCardinality(String),
-    callee LowCardinality(String),
-    callee_version LowCardinality(String),
-    kind LowCardinality(String),
-    calls SimpleAggregateFunction(sum, UInt64),
-    failed SimpleAggregateFunction(sum, UInt64),
-    buckets SimpleAggregateFunction(sumMap, Map(UInt16, UInt64)),
-    exemplar SimpleAggregateFunction(max, FixedString(16)),
-    failed_exemplar SimpleAggregateFunction(max, FixedString(16))
-) ENGINE = AggregatingMergeTree PARTITION BY toYYYYMM(bucket)
-ORDER BY (bucket, caller, caller_version, callee, callee_version, kind) SETTINGS {DURABLE}"""
 
 ATTR_KEYS = f"""CREATE TABLE IF NOT EXISTS attr_keys_v1 (
     scope LowCardinality(String),
@@ -276,11 +262,6 @@ TO_RED = f"""CREATE MATERIALIZED VIEW IF NOT EXISTS to_red10_v1 TO red10_v1 AS
 SELECT toStartOfInterval(start, INTERVAL 10 SECOND) AS bucket, service, version, name, kind, release, env,
     {_COUNTED}, max(start) AS last_start
 FROM spans_in GROUP BY bucket, service, version, name, kind, release, env"""
-TO_EDGES = f"""CREATE MATERIALIZED VIEW IF NOT EXISTS to_edge10_v1 TO edge10_v1 AS
-SELECT toStartOfInterval(start, INTERVAL 10 SECOND) AS bucket, service AS caller, version AS caller_version,
-    peer AS callee, '' AS callee_version, if(spans_in.kind = 4, 'message', 'call') AS kind, {_COUNTED}
-FROM spans_in WHERE spans_in.kind IN (3, 4) AND peer != ''
-GROUP BY bucket, caller, caller_version, callee, callee_version, kind"""
 TO_ATTR_KEYS = """CREATE MATERIALIZED VIEW IF NOT EXISTS to_attr_keys_v1 TO attr_keys_v1 AS
 SELECT 'span' AS scope, key, kind, service, now() AS last_seen
 FROM (
@@ -296,5 +277,5 @@ FROM (
     FROM resources_v1
 ) GROUP BY key, kind, service"""
 
-TABLES = (OTLP_IN, SPANS_IN, SPANS, RESOURCES, RED, EDGES, ATTR_KEYS)
-VIEWS = (TO_RESOURCES, TO_SPANS_IN, TO_SPANS, TO_RED, TO_EDGES, TO_ATTR_KEYS, TO_RESOURCE_KEYS)
+TABLES = (OTLP_IN, SPANS_IN, SPANS, RESOURCES, RED, *EDGE_TABLES, ATTR_KEYS)
+VIEWS = (TO_RESOURCES, TO_SPANS_IN, TO_SPANS, TO_RED, *EDGE_VIEWS, TO_ATTR_KEYS, TO_RESOURCE_KEYS)

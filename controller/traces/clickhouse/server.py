@@ -54,9 +54,9 @@ class ServerConnection(Connection):
         """Run a statement and return its answer."""
         return self._post(self._params, statement.encode())
 
-    def insert(self, payload: bytes) -> None:
+    def insert(self, payload: bytes, into: str = INSERT) -> None:
         """Commit a batch."""
-        query = f"{INSERT} FORMAT ProtobufList"
+        query = f"{into} FORMAT ProtobufList"
         self._post({**self._params, "query": query, "wait_end_of_query": "1"}, payload)
 
     def close(self) -> None:

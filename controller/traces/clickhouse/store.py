@@ -29,6 +29,7 @@ from controller.traces.clickhouse.crew import Crew
 from controller.traces.clickhouse.embedded import EmbeddedFolder
 from controller.traces.clickhouse.otlp_format import envelope
 from controller.traces.clickhouse.server import ServerConnection
+from controller.traces.clickhouse.settling import Settling
 from controller.traces.port import (
     ALWAYS,
     FIRST_PAGE,
@@ -73,6 +74,7 @@ class ClickHouseTraces(TraceStore):
             deadline_s=deadline_s,
         )
         self._resources = reading.Resources(self._crew)
+        self._settling = Settling(self._crew)
         self._now_ns = now_ns
         self._dropped = 0
 
@@ -80,6 +82,7 @@ class ClickHouseTraces(TraceStore):
         """Keep bodies; returns after the commit."""
         payload = envelope(bodies)
         await self._crew.write(lambda connection: connection.insert(payload))
+        self._settling.nudge()
 
     async def search(self, search: Search, page: Page = FIRST_PAGE) -> TracePage:
         """Return the newest traces with a span that fits."""
@@ -160,4 +163,5 @@ class ClickHouseTraces(TraceStore):
 
     async def aclose(self) -> None:
         """Let work under way end and let go of the folder."""
+        await self._settling.aclose()
         await self._crew.aclose()

@@ -12,7 +12,7 @@ from controller.errors import InvalidInput
 from controller.model.condition import DEEPEST, LONGEST, MOST_PARTS, fits, parse, plain
 from controller.model.trace import Value
 
-SPAN = {
+SPAN: dict[str, Value] = {
     "http.status": 503,
     "ratio": 0.5,
     "whole": 2.0,
@@ -25,7 +25,7 @@ SPAN = {
     "both": "span",
     "and": "word",
 }
-RESOURCE = {"service.name": "catalog", "both": "resource", "pod": "p-1"}
+RESOURCE: dict[str, Value] = {"service.name": "catalog", "both": "resource", "pod": "p-1"}
 
 
 @pytest.mark.parametrize(

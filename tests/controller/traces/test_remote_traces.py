@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from controller.errors import TracesUnavailable
+from controller.errors import InvalidInput, TracesUnavailable
+from controller.model.searching import Search
 from controller.traces.remote import RemoteTraces
 
 TRACE = "ab" * 16
@@ -63,7 +64,11 @@ def ok(body: bytes) -> bytes:
         ok(b"[]"),
         ok(b"{}"),
         ok(b'{"traces": 1}'),
-        ok(b'{"traces": [{"surprise": 1}], "trace_id": "x", "spans": [{"events": 1}]}'),
+        ok(b'{"traces": [{"surprise": 1}], "cursor": 1}'),
+        ok(b"\xff\xfe\x00"),
+        b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}",
+        b"HTTP/1.1 422 Unprocessable\r\ncontent-length: 2\r\n\r\n{}",
+        b"HTTP/1.1 422 Unprocessable\r\ncontent-length: 1\r\n\r\n[",
         ok(b"[" * 100_000),
         b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n",
@@ -78,9 +83,36 @@ async def test_answers_that_make_no_sense_are_unavailable(answer: bytes) -> None
         store = RemoteTraces(url)
 
         with pytest.raises(TracesUnavailable):
-            await store.find(correlation_id="x")
+            await store.search(Search())
+        with pytest.raises(TracesUnavailable):
+            await store.service_map()
+        await store.aclose()
+
+
+@pytest.mark.parametrize("answer", [ok(b"not OTLP"), ok(b"[" * 100_000), ok(b"\x0a\xff\xff"), b""])
+async def test_spans_that_make_no_sense_are_unavailable(answer: bytes) -> None:
+    """Whole spans travel as OTLP; bytes that are none are no spans."""
+    async with liar(answer) as url:
+        store = RemoteTraces(url)
+
         with pytest.raises(TracesUnavailable):
             await store.get(TRACE)
+        with pytest.raises(TracesUnavailable):
+            await store.span(TRACE, TRACE[:16])
+        await store.aclose()
+
+
+async def test_a_refusal_keeps_its_reason_and_field() -> None:
+    """422 is the caller's mistake, in the words of the other process."""
+    reason = b'{"error": "expected a cursor of an earlier answer", "field": "cursor"}'
+    head = b"HTTP/1.1 422 Unprocessable\r\ncontent-length: %d\r\n\r\n" % len(reason)
+    async with liar(head + reason) as url:
+        store = RemoteTraces(url)
+
+        with pytest.raises(InvalidInput, match="an earlier answer") as caught:
+            await store.search(Search())
+
+        assert caught.value.field == "cursor"
         await store.aclose()
 
 
@@ -115,7 +147,7 @@ async def test_dead_process_is_unavailable() -> None:
     store = RemoteTraces(url)
 
     with pytest.raises(TracesUnavailable, match="is it up"):
-        await store.find(correlation_id="x")
+        await store.search(Search())
     await store.aclose()
 
 

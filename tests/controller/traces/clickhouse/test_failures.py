@@ -123,7 +123,7 @@ async def test_folder_opens_when_the_other_process_is_gone(tmp_path: Path) -> No
         def fetch(self, statement: str) -> bytes:
             return b"[1]\n"
 
-        def insert(self, payload: bytes) -> None:
+        def insert(self, payload: bytes, into: str = "") -> None:
             raise NotImplementedError
 
         def close(self) -> None:
