@@ -95,10 +95,10 @@ class EmbeddedConnection(Connection):
             if not schema.exists():
                 self._schemas.mkdir(mode=0o700, exist_ok=True)
                 schema.write_text(into.proto)
+            with _in_memory(payload) as path:
+                self.fetch(into.from_file(path, str(schema)))
         except OSError as error:
-            raise TracesUnavailable(f"{self._schemas} cannot be written: {error.strerror}") from error
-        with _in_memory(payload) as path:
-            self.fetch(into.from_file(path, str(schema)))
+            raise failed(str(error)) from error
 
     def close(self) -> None:
         """Close it; the last one ends the engine."""
