@@ -90,7 +90,7 @@ def test_sums_are_those_of_the_spans(
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@settings(max_examples=500, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
 @given(span_sets(most=25), RANGES, st.tuples(SEARCHES, SEARCHES), st.integers(0, 25), st.booleans())
 def test_sums_are_those_of_the_spans_at_length(
     clickhouse: OpenClickHouse,
