@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.bench.traces.asking import BASE
 from tests.bench.traces.receiving import Received, received
 
 ASIDE = 30_000
@@ -85,8 +86,9 @@ def answers(spans: int, repetitions: int) -> str:
     with _folder() as folder:
         filled = _child("asking", "fill", str(folder), str(spans), "0", str(time.time()))
         found = _child("asking", "ask", str(folder), str(spans), str(repetitions), str(time.time()))
+    merged = f", {filled['merged_bytes']:.1f} merged" if spans <= BASE else ""
     print(
-        f"{filled['spans']:,} spans: {filled['bytes']:.1f} bytes a span as it stands, {filled['merged_bytes']:.1f} merged; "
+        f"{filled['spans']:,} spans: {filled['bytes']:.1f} bytes a span as it stands{merged}; "
         f"{found['rss_mib']:.0f} MiB idle, {found['loaded_rss_mib']:.0f} MiB after 1 000 spans/s; "
         f"process start -> first answer {1000 * found['first_s']:.0f} ms"
     )
