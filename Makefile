@@ -12,7 +12,7 @@ STARTED := $(shell date +%s.%N)
 # Compiled modules halve the start of each of our processes; a machine that forbids them would slow every test down.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up doctor test test-long bench-analysis bench-judging bench-routing check lock proto clean
+.PHONY: help demo up doctor test test-long bench-analysis bench-judging bench-routing bench-traces check lock proto clean
 
 help: ## Say what can be done.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ bench-routing: $(VENV)/.installed-dev ## 200 shifts on the real proxy, idle and 
 
 bench-judging: $(VENV)/.installed-dev ## CPU of a whole judged look.
 	$(BIN)/python -m tests.bench.judging.run
+
+bench-traces: $(VENV)/.installed-dev ## Spans into the trace store and questions to it; ARGS="--spans 1000000".
+	$(BIN)/python -m tests.bench.traces.run $(ARGS)
 
 check: $(VENV)/.installed-dev ## Style, types and import contracts.
 	$(BIN)/ruff check .
