@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from controller.errors import InvalidInput, TracesUnavailable
-from controller.ingest.batching import Batcher
+from controller.ingest.batching import LONGEST_REST_S, Batcher, rested_at_s
 
 
 class Inserts:
@@ -40,6 +40,12 @@ async def test_what_comes_together_is_kept_together() -> None:
 
     assert await all_of(Batcher(inserts.keep, linger_s=0.01), bodies) == [None] * 10
     assert inserts.batches == [bodies]
+
+
+def test_store_rests_for_longer_than_an_insert_took() -> None:
+    """Three times as long, and never so long that a span would be seen late."""
+    assert rested_at_s(10.0, 10.1) == pytest.approx(10.4)
+    assert rested_at_s(10.0, 15.0) == 15.0 + LONGEST_REST_S
 
 
 async def test_full_batch_does_not_linger() -> None:
