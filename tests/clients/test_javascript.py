@@ -48,6 +48,7 @@ async def node() -> str:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.process
 @pytest.mark.timeout(INSTALL_S + SEND_S + 10)
 async def test_javascript_sdk_is_understood_whatever_exporter_it_uses(node: str) -> None:

@@ -40,6 +40,7 @@ async def test_shifts_lose_nothing(short_folder: Path, rate: float) -> None:
     assert max(outcome.last) < 1.0
 
 
+@pytest.mark.long
 @pytest.mark.process
 async def test_costs_are_measured(short_folder: Path) -> None:
     """Both listeners used CPU, and a shift of one service of three was acknowledged each time."""

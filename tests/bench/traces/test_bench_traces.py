@@ -26,6 +26,7 @@ def test_ways_beside_ours_run(way: str, tmp_path: Path) -> None:
     assert measure(way, tmp_path, 600, 300)["spans"] >= 600
 
 
+@pytest.mark.long
 def test_a_filled_store_answers_every_question(capsys: pytest.CaptureFixture[str]) -> None:
     """All is asked, idle and while spans come in."""
     assert "3,0" in run.answers(3_000, 1)

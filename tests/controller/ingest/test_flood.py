@@ -85,6 +85,7 @@ async def flood(send: Callable[[], Awaitable[str]]) -> Counter[str]:
     return answers
 
 
+@pytest.mark.long
 @pytest.mark.process
 async def test_flood_over_http_and_grpc_stays_within_bounds(tmp_path: Path) -> None:
     """Every answer is 200 or 429 (OK or RESOURCE_EXHAUSTED), and the process never holds 500 MiB more (280 to 430 measured)."""
