@@ -8,7 +8,7 @@ judging    the loop around it: look, judge, renew, close
 workloads  start, watch, retire a version
 store      ledger, journal, commands, outbox
 notify     alerts to people
-traces     spans by correlation ID; ingest feeds it
+traces     spans: found, mapped, compared; ingest feeds it
 runner     runs a release step by step (Temporal: the package `workflows`)
 simulation whole releases on a virtual clock; recorded looks judged again
 releases   the use cases; api and cli call them

@@ -76,6 +76,14 @@ def test_a_lock_pins_with_hashes_and_names_no_index(lock: str) -> None:
     assert text.count("--hash=sha256:") >= len(pins)
 
 
+def test_the_lock_of_npm_names_no_address() -> None:
+    """Versions and hashes only: neither where a package comes from nor where its authors ask for money."""
+    text = (ROOT / "tests/clients/js/package-lock.json").read_text()
+
+    assert "://" not in text
+    assert text.count('"integrity": "sha512-') > 50
+
+
 def test_the_layers_in_the_architecture_page_are_the_contracts() -> None:
     """The page and the linter say the same."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]

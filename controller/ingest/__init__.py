@@ -1,1 +1,1 @@
-"""OTLP comes in here, is checked, and goes into the trace store. Begin at app."""
+"""OTLP comes in here, is checked, and goes into the trace store. Begin at intake."""

@@ -1,1 +1,1 @@
-"""Where spans are kept and found. Begin at port."""
+"""Where spans are kept, found and added up. Begin at port; wire carries its questions to another process."""

@@ -95,7 +95,7 @@ class EmbeddedConnection(Connection):
             if not schema.exists():
                 self._schemas.mkdir(mode=0o700, exist_ok=True)
                 schema.write_text(into.proto)
-            with _in_memory(payload) as path:
+            with in_memory(payload) as path:
                 self.fetch(into.from_file(path, str(schema)))
         except OSError as error:
             raise failed(str(error)) from error
@@ -106,7 +106,7 @@ class EmbeddedConnection(Connection):
 
 
 @contextlib.contextmanager
-def _in_memory(payload: bytes) -> Iterator[str]:
+def in_memory(payload: bytes) -> Iterator[str]:
     """Put bytes where the engine can read them, on Linux without touching a disk."""
     if hasattr(os, "memfd_create"):
         number = os.memfd_create("serinus-batch")

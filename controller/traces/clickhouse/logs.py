@@ -6,16 +6,18 @@ the bytes are kept as spans keep them (`schema`).
 
 from __future__ import annotations
 
+from controller.traces.clickhouse.anyvalue import (
+    ANY,
+    PAIRS,
+    attrs,
+    first_text,
+    kinds,
+    letter,
+    rest,
+    rests,
+    text,
+)
 from controller.traces.clickhouse.others import COMMON, KEPT
-from controller.traces.clickhouse.schema import _ANY as ANY
-from controller.traces.clickhouse.schema import _PAIRS as PAIRS
-from controller.traces.clickhouse.schema import _attrs as attrs
-from controller.traces.clickhouse.schema import _first_text as first_text
-from controller.traces.clickhouse.schema import _kinds as kinds
-from controller.traces.clickhouse.schema import _letter as letter
-from controller.traces.clickhouse.schema import _rest as rest
-from controller.traces.clickhouse.schema import _rests as rests
-from controller.traces.clickhouse.schema import _text as text
 from controller.traces.clickhouse.taking import Taker
 
 PROTO = f"""syntax = "proto3";

@@ -8,12 +8,8 @@ zero; a summary its quantiles as bounds, and their values.
 
 from __future__ import annotations
 
+from controller.traces.clickhouse.anyvalue import PAIRS, attrs, first_text, kinds, rests
 from controller.traces.clickhouse.others import COMMON, KEPT
-from controller.traces.clickhouse.schema import _PAIRS as PAIRS
-from controller.traces.clickhouse.schema import _attrs as attrs
-from controller.traces.clickhouse.schema import _first_text as first_text
-from controller.traces.clickhouse.schema import _kinds as kinds
-from controller.traces.clickhouse.schema import _rests as rests
 from controller.traces.clickhouse.taking import Taker
 
 _KINDS = ("gauge", "sum", "histogram", "exponential_histogram", "summary")

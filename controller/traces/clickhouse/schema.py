@@ -5,7 +5,7 @@ Before it: `otlp_format`, which names the fields. After it: every question of th
     otlp_in (keeps nothing) -> spans_in (keeps nothing, a row a span) -> spans_v1, red10_v1, mark10_v1 (edge_schema), attr_keys_v1
                             -> resources_v1
 
-Nothing is lost: `attrs` holds scalars as text, `kinds` one letter an attribute (`KINDS`), in the order of `attrs`, and
+Nothing is lost: `attrs` holds scalars as text, `kinds` one letter an attribute (`anyvalue`), in the order of `attrs`, and
 `rest` the bytes of those that are no scalars. Attributes of events, links and scopes, which nobody searches by, travel
 as JSON lists of [key, letter, text or hex]. Telling traces are kept for longer by copying their rows from partition p
 to partition p + KEPT, straight into spans_v1, so that no rollup counts them again.
@@ -14,6 +14,7 @@ to partition p + KEPT, straight into spans_v1, so that no rollup counts them aga
 from __future__ import annotations
 
 from controller.model.insight import LADDER_NS
+from controller.traces.clickhouse.anyvalue import PAIRS, attrs, first_text, json_pairs, kinds, rests
 from controller.traces.clickhouse.edge_schema import EDGE_TABLES, EDGE_VIEWS
 
 PARTITION_NS = 6 * 3600 * 1_000_000_000
@@ -25,26 +26,19 @@ DURABLE = "fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_a
 """A commit outlives a loss of power. Merged parts too: chDB removes the parts that were merged at once."""
 LARGEST_PART = 1024**3
 """Bytes; larger parts gain nothing, and parts are what goes when six hours are too much for the disk."""
-KINDS = "sbidBamn"
-"""Letters: str, bool, int, float (double), bytes, list (array), dict (map), None."""
-
-_ANY = """Tuple(string_value Nullable(String), bool_value Nullable(Bool), int_value Nullable(Int64),
-    double_value Nullable(Float64), array_value Nullable(String), kvlist_value Nullable(String),
-    bytes_value Nullable(String))"""
-_PAIRS = f"Array(Tuple(key String, value {_ANY}))"
-_EVENTS = f"""Array(Tuple(time_unix_nano UInt64, name String, attributes {_PAIRS},
+_EVENTS = f"""Array(Tuple(time_unix_nano UInt64, name String, attributes {PAIRS},
     dropped_attributes_count UInt32))"""
-_LINKS = f"""Array(Tuple(trace_id String, span_id String, trace_state String, attributes {_PAIRS},
+_LINKS = f"""Array(Tuple(trace_id String, span_id String, trace_state String, attributes {PAIRS},
     dropped_attributes_count UInt32, flags UInt32))"""
 _SPANS = f"""Array(Tuple(trace_id String, span_id String, trace_state String, parent_span_id String,
-    name String, kind Int32, start_time_unix_nano UInt64, end_time_unix_nano UInt64, attributes {_PAIRS},
+    name String, kind Int32, start_time_unix_nano UInt64, end_time_unix_nano UInt64, attributes {PAIRS},
     dropped_attributes_count UInt32, events {_EVENTS}, dropped_events_count UInt32, links {_LINKS},
     dropped_links_count UInt32, status Tuple(message String, code Int32), flags UInt32))"""
 
 OTLP_IN = f"""CREATE TABLE IF NOT EXISTS otlp_in (
-    resource Tuple(attributes {_PAIRS}, dropped_attributes_count UInt32),
+    resource Tuple(attributes {PAIRS}, dropped_attributes_count UInt32),
     scope_spans Array(Tuple(
-        scope Tuple(name String, version String, attributes {_PAIRS}, dropped_attributes_count UInt32),
+        scope Tuple(name String, version String, attributes {PAIRS}, dropped_attributes_count UInt32),
         spans {_SPANS}, schema_url String)),
     schema_url String
 ) ENGINE = Null"""
@@ -132,53 +126,15 @@ ATTR_KEYS = f"""CREATE TABLE IF NOT EXISTS attr_keys_v1 (
 ) ENGINE = AggregatingMergeTree ORDER BY (scope, key, kind, service) SETTINGS {DURABLE}"""
 
 
-def _first_text(pairs: str, key: str) -> str:
-    """Return SQL for the text of an attribute, '' when it is absent or no text."""
-    return f"ifNull({pairs}.value.string_value[indexOf({pairs}.key, '{key}')], '')"
-
-
-def _letter(value: str) -> str:
-    return f"""multiIf({value}.string_value IS NOT NULL, 's', {value}.int_value IS NOT NULL, 'i',
-        {value}.bool_value IS NOT NULL, 'b', {value}.double_value IS NOT NULL, 'd',
-        {value}.array_value IS NOT NULL, 'a', {value}.kvlist_value IS NOT NULL, 'm',
-        {value}.bytes_value IS NOT NULL, 'B', 'n')"""
-
-
-def _text(value: str) -> str:
-    return f"""coalesce({value}.string_value, toString({value}.int_value), toString({value}.bool_value),
-        toString({value}.double_value), '')"""
-
-
-def _rest(value: str) -> str:
-    return f"coalesce({value}.array_value, {value}.kvlist_value, {value}.bytes_value, '')"
-
-
-def _attrs(pairs: str) -> str:
-    return f"""CAST(({pairs}.key, arrayMap(v -> {_text("v")}, {pairs}.value)), 'Map(LowCardinality(String), String)')"""
-
-
-def _kinds(pairs: str) -> str:
-    return f"arrayStringConcat(arrayMap(v -> {_letter('v')}, {pairs}.value))"
-
-
-def _rests(pairs: str) -> str:
-    return f"arrayMap(v -> {_rest('v')}, arrayFilter(v -> {_letter('v')} IN ('a', 'm', 'B'), {pairs}.value))"
-
-
-def _json_pairs(pairs: str) -> str:
-    return f"""arrayMap(p -> (p.key, {_letter("p.value")},
-        if({_letter("p.value")} IN ('a', 'm', 'B'), hex({_rest("p.value")}), {_text("p.value")})), {pairs})"""
-
-
 _LOWER = f"[{', '.join(map(str, (0, *LADDER_NS)))}]"
 BUCKET = f"toUInt16(indexOf({_LOWER}, roundDown(toUInt64(greatest(duration_ns, 1) - 1), {_LOWER})) - 1)"
 """SQL for the index of a span's duration in `LADDER_NS`: the first bound that is no less than it."""
 
 _RESOURCE_ROWS = f"""
     SELECT resource, schema_url, scope_spans,
-        {_attrs("resource.attributes")} AS attrs,
-        {_kinds("resource.attributes")} AS kinds,
-        {_rests("resource.attributes")} AS rest,
+        {attrs("resource.attributes")} AS attrs,
+        {kinds("resource.attributes")} AS kinds,
+        {rests("resource.attributes")} AS rest,
         sipHash64(attrs, kinds, rest, schema_url, resource.dropped_attributes_count) AS res_id
     FROM otlp_in"""
 
@@ -188,7 +144,7 @@ SELECT res_id, any(attrs) AS attrs, any(kinds) AS kinds, any(rest) AS rest, any(
 FROM ({_RESOURCE_ROWS}) GROUP BY res_id"""
 
 _PEER = " , ".join(
-    f"nullIf({_first_text('span.attributes', key)}, '')"
+    f"nullIf({first_text('span.attributes', key)}, '')"
     for key in ("peer.service", "server.address", "net.peer.name", "messaging.destination.name")
 )
 TO_SPANS_IN = f"""CREATE MATERIALIZED VIEW IF NOT EXISTS to_spans_in_v1 TO spans_in AS
@@ -205,22 +161,22 @@ SELECT
     toInt8(if(span.kind BETWEEN 0 AND 5, span.kind, 0)) AS kind,
     toInt8(if(span.status.code BETWEEN 0 AND 2, span.status.code, 0)) AS status,
     span.status.message AS status_message,
-    {_first_text("span.attributes", "correlation.id")} AS correlation_id,
-    {_first_text("span.attributes", "release.id")} AS release,
-    {_first_text("span.attributes", "release.track")} AS track,
-    if(kind IN (4, 5) AND {_first_text("span.attributes", "messaging.destination.name")} != '',
-        {_first_text("span.attributes", "messaging.destination.name")}, coalesce({_PEER}, '')) AS peer,
+    {first_text("span.attributes", "correlation.id")} AS correlation_id,
+    {first_text("span.attributes", "release.id")} AS release,
+    {first_text("span.attributes", "release.track")} AS track,
+    if(kind IN (4, 5) AND {first_text("span.attributes", "messaging.destination.name")} != '',
+        {first_text("span.attributes", "messaging.destination.name")}, coalesce({_PEER}, '')) AS peer,
     if(status != 2, '', coalesce(
-        nullIf(arrayFirst(t -> t != '', arrayMap(e -> {_first_text("e.attributes", "exception.type")}, span.events)), ''),
-        {_first_text("span.attributes", "error.type")})) AS error,
+        nullIf(arrayFirst(t -> t != '', arrayMap(e -> {first_text("e.attributes", "exception.type")}, span.events)), ''),
+        {first_text("span.attributes", "error.type")})) AS error,
     res_id,
-    {_attrs("span.attributes")} AS attrs,
-    {_kinds("span.attributes")} AS kinds,
-    {_rests("span.attributes")} AS rest,
+    {attrs("span.attributes")} AS attrs,
+    {kinds("span.attributes")} AS kinds,
+    {rests("span.attributes")} AS rest,
     if(empty(span.events), '', toJSONString(arrayMap(e -> (e.name, toString(e.time_unix_nano),
-        e.dropped_attributes_count, {_json_pairs("e.attributes")}), span.events))) AS events,
+        e.dropped_attributes_count, {json_pairs("e.attributes")}), span.events))) AS events,
     if(empty(span.links), '', toJSONString(arrayMap(l -> (hex(l.trace_id), hex(l.span_id), l.trace_state, l.flags,
-        l.dropped_attributes_count, {_json_pairs("l.attributes")}), span.links))) AS links,
+        l.dropped_attributes_count, {json_pairs("l.attributes")}), span.links))) AS links,
     arrayMap(l -> l.trace_id, span.links) AS link_traces,
     arrayMap(l -> l.span_id, span.links) AS link_spans,
     scope_rest,
@@ -237,15 +193,15 @@ FROM (
         if(ss.scope.version = '' AND empty(ss.scope.attributes) AND ss.scope.dropped_attributes_count = 0
             AND ss.schema_url = '', '',
             toJSONString((ss.scope.version, ss.schema_url, ss.scope.dropped_attributes_count,
-                {_json_pairs("ss.scope.attributes")}))) AS scope_rest,
+                {json_pairs("ss.scope.attributes")}))) AS scope_rest,
         arrayJoin(ss.spans) AS span
     FROM (
         SELECT
-            {_first_text("resource.attributes", "service.name")} AS service,
-            {_first_text("resource.attributes", "service.version")} AS version,
-            coalesce(nullIf({_first_text("resource.attributes", "deployment.environment.name")}, ''),
-                {_first_text("resource.attributes", "deployment.environment")}) AS env,
-            {_first_text("resource.attributes", "service.instance.id")} AS instance,
+            {first_text("resource.attributes", "service.name")} AS service,
+            {first_text("resource.attributes", "service.version")} AS version,
+            coalesce(nullIf({first_text("resource.attributes", "deployment.environment.name")}, ''),
+                {first_text("resource.attributes", "deployment.environment")}) AS env,
+            {first_text("resource.attributes", "service.instance.id")} AS instance,
             res_id,
             arrayJoin(scope_spans) AS ss
         FROM ({_RESOURCE_ROWS})

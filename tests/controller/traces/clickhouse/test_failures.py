@@ -126,7 +126,7 @@ async def test_folder_opens_when_the_other_process_is_gone(tmp_path: Path) -> No
             return b"[1]\n"
 
         def insert(self, payload: bytes, into: Taker = TAKER) -> None:
-            raise NotImplementedError
+            raise AssertionError("nobody writes here")
 
         def close(self) -> None:
             pass
@@ -219,6 +219,30 @@ async def _until_full(store: ClickHouseTraces, folder: Path) -> int:
                 raise
             return number - 1
     raise AssertionError("a file system of 6 MB took all of it")
+
+
+@pytest.mark.process
+def test_nothing_is_left_in_the_working_directory(tmp_path: Path) -> None:
+    """Whatever the engine needs beside its tables stands in the store's own folder."""
+    working = tmp_path / "working"
+    working.mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "tests.controller.traces.clickhouse.writing",
+        str(tmp_path / "traces"),
+        "1",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, cwd=working, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        has_kept = any(line == "2\n" for line in process.stdout)
+        process.kill()
+
+    assert has_kept
+    assert list(working.iterdir()) == []
 
 
 async def test_bad_body_keeps_nothing_of_its_batch(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +13,7 @@ import pytest
 
 from controller.errors import ConfigurationError, InvalidInput, TracesUnavailable
 from controller.model.searching import Search
-from controller.traces.clickhouse.embedded import EmbeddedFolder, _in_memory
+from controller.traces.clickhouse.embedded import EmbeddedFolder, in_memory
 from controller.traces.clickhouse.literal import quoted
 from controller.traces.clickhouse.server import ServerConnection
 from controller.traces.clickhouse.store import ClickHouseTraces
@@ -39,7 +40,7 @@ def url(tmp_path: Path) -> Iterator[str]:
                 with turn:
                     if query:
                         # The statement as it came, schema included; only the body comes by file.
-                        with _in_memory(body) as path:
+                        with in_memory(body) as path:
                             source = f" FROM INFILE {quoted(path)} SETTINGS"
                             connection.fetch(query.replace(" SETTINGS", source, 1))
                     answer = b"" if query else connection.fetch(body.decode())
@@ -67,6 +68,8 @@ def url(tmp_path: Path) -> Iterator[str]:
     server.server_close()
     connection.close()
     folder.release()
+    # The engine copies a schema that stands in a statement to where its process was started.
+    shutil.rmtree("__cache__", ignore_errors=True)
 
 
 async def test_server_takes_and_answers_what_the_folder_does(url: str, tmp_path: Path) -> None:
