@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -27,15 +28,24 @@ from controller.routing.port import DataPlane, LeaseKeeper, Shares
 
 HOST = "catalog.localhost"
 CATALOG = TargetKey("local.catalog")
+_CHANCE = random.SystemRandom()
+"""Not the seeded one: suites that run side by side must not draw the same ports."""
 RESET = 0
 """Instead of a status: the upstream cuts the connection without an answer."""
 
 
 def free_port() -> int:
-    """Return a port of loopback that was free a moment ago."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """Return a port of loopback that was free a moment ago.
+
+    Below those that the kernel gives to outgoing connections, so that none of them takes the port while an upstream that
+    is to come back does not listen.
+    """
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = _CHANCE.randrange(max(first - 12_000, 1_024), first)
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
 
 
 async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
